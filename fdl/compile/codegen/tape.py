@@ -2,9 +2,9 @@
 
 LLVM's work on a function grows faster than its length. Each step of a long plan is therefore a function of its own,
 equal steps are one function, and the plan is a constant array of records, one a step: which function to call, and where
-its operands are. An operand is one word: the number of a pointer in the *frame* and an offset in bytes. The frame is
-like the table of the program (see `fdl.compile.codegen.emit`): the same four pointers first, then the elements of all
-inputs and outputs, then constants.
+its operands are. An operand is one word: the number of a pointer in the *frame* and an offset in bytes. The
+loop makes pointers of them before it calls the function. The frame is like the table of the program (see
+`fdl.compile.codegen.emit`): the same four pointers first, then the elements of all inputs and outputs, then constants.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,6 +27,7 @@ from fdl.compile.llvm.layout import DATA_OFFSET, OBJECTS
 from fdl.compile.llvm.values import I8, I32, I64, POINTER
 from fdl.compile.schedule.cost import shares
 from fdl.core.program import Literal
+from fdl.dtypes import int64
 
 #: The bits of a word that number a pointer of the frame; the others are an offset.
 NUMBER_BITS = 24
@@ -70,6 +71,7 @@ class Tape:
         self.constants: dict[int, int] = {}
         self.functions: dict[str, tuple[int, ir.Function]] = {}
         self.words: list[int] = []
+        self.most = 1
 
     def emit(self) -> None:
         """Emit the functions of all steps, and here a loop over their records."""
@@ -125,6 +127,7 @@ class Tape:
         self.emission.team.barriers += known.barriers
         number, _ = self.functions.setdefault(known.function.name, (len(self.functions), known.function))
         self.words += [number | len(emitter.words) + 1 << 32, *emitter.words]
+        self.most = max(self.most, len(emitter.words))
 
     def fill(self, frame: ir.Value) -> None:
         """Put the pointers into the frame."""
@@ -157,6 +160,7 @@ class Tape:
         code, functions = build.ir, self._table()
         start = emission.constant(np.array(self.words, np.int64))
         stop = code.gep(start, [I64(len(self.words))], source_etype=I64)
+        operands = build.stack_slot(POINTER, self.most)
         before = code.block
         head, after = (build.function.append_basic_block(n) for n in ("record", "done"))
         code.branch(head)
@@ -166,7 +170,8 @@ class Tape:
         word = code.load(record, typ=I64)
         number, length = code.and_(word, I64((1 << 32) - 1)), code.lshr(word, I64(32))
         function = code.load(code.gep(functions, [number], source_etype=POINTER), typ=POINTER)
-        operands = code.gep(record, [I64(1)], source_etype=I64)
+        with build.loop(1, build.value(length, int64)) as n:
+            self._resolve(record, n.ir, operands, frame)
         status = build.call_pointer(function, I32, [operands, frame, *team.arguments])
         with code.if_then(code.icmp_signed("!=", status, I32(0)), likely=False):
             team.fail(status)
@@ -174,6 +179,15 @@ class Tape:
         record.add_incoming(following, code.block)
         code.cbranch(code.icmp_unsigned("<", following, stop), head, after)
         code.position_at_end(after)
+
+    def _resolve(self, record: ir.Value, number: ir.Value, operands: ir.Value, frame: ir.Value) -> None:
+        """Write the pointer that word `number` of a record means, behind those of the words before."""
+        code = self.emission.build.ir
+        word = code.load(code.gep(record, [number], source_etype=I64), typ=I64)
+        place, offset = code.and_(word, I64((1 << NUMBER_BITS) - 1)), code.lshr(word, I64(NUMBER_BITS))
+        base = code.load(code.gep(frame, [place], source_etype=POINTER), typ=POINTER)
+        pointer = code.gep(base, [offset], source_etype=I8)
+        code.store(pointer, code.gep(operands, [code.sub(number, I64(1))], source_etype=POINTER))
 
     def _table(self) -> ir.GlobalVariable:
         """A constant array of the functions."""
@@ -220,9 +234,6 @@ class StepEmitter(PlanEmitter):
         return self.emission.local(f"operand {operand}", lambda: self._resolved(operand))
 
     def _resolved(self, operand: int) -> Any:
-        build, (operands, frame, *_) = self.build.ir, self.build.function.args
+        build, operands = self.build.ir, self.build.function.args[0]
         with build.goto_entry_block():
-            word = build.load(build.gep(operands, [I64(operand)], source_etype=I64), typ=I64)
-            number, offset = build.and_(word, I64((1 << NUMBER_BITS) - 1)), build.lshr(word, I64(NUMBER_BITS))
-            base = build.load(build.gep(frame, [number], source_etype=POINTER), typ=POINTER)
-            return build.gep(base, [offset], source_etype=I8)
+            return build.load(build.gep(operands, [I64(operand)], source_etype=POINTER), typ=POINTER)

@@ -179,6 +179,7 @@ def table(build: Build, numbers: Sequence[int]) -> ir.GlobalVariable:
         kind = ir.ArrayType(I64, len(numbers))
         known = ir.GlobalVariable(build.module, kind, name)
         known.initializer, known.global_constant, known.linkage = ir.Constant(kind, list(numbers)), True, "internal"
+        known.type = POINTER
     return known
 
 

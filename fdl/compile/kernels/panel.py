@@ -11,6 +11,7 @@ from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.shuffles import transposed
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import HALVES, I32, I64, POINTER, Value
+from fdl.dtypes import int64
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,23 @@ class Panel:
 
     def call(self, build: Build, source: ir.Value, destination: ir.Value, count: Any) -> None:
         """Emit the copy of `count` rows from `source` to `destination`."""
-        name = f"panel.{self.dtype}.{self.columns}.{self.width}.{self.row}.{self.column}.{self.into}"
+        case = "turned" if self.turned else "near" if self.column == 1 else "far"
+        name = f"panel.{self.dtype}.{self.columns}.{self.width}.{case}.{self.into}"
         function = build.module.globals.get(name) or self._emit(build.module, build.target, name)
-        build.call_function(function, [source, destination, count])
+        build.call_function(function, [source, destination, count, self.row, self.column])
+
+    @property
+    def turned(self) -> bool:
+        """Whether the matrix is read along its columns."""
+        return self.row == 1 and self.column != 1 and self.columns > 1
 
     def _emit(self, module: ir.Module, target: Target, name: str) -> ir.Function:
-        function = new_function(module, name, [POINTER, POINTER, I64])
+        function = new_function(module, name, [POINTER, POINTER, I64, I64, I64])
         function.attributes.add("noinline")
         build = Build(module, target, function)
         lanes, count = target.lanes(self.dtype), build.argument(2, "int64")
         whole: Any = 0
-        if self.row == 1 and self.column != 1 and self.columns > 1:
+        if self.turned:
             whole = build.quotient(count, lanes) * lanes
             with build.loop(0, whole, lanes) as k:
                 self._turn(build, k, lanes)
@@ -56,7 +63,7 @@ class Panel:
     def _copy(self, build: Build, k: Value, lanes: int) -> None:
         """Copy row `k`."""
         source, destination = build.function.args[:2]
-        line = build.at(source, k * self.row, self.dtype)
+        line = build.at(source, k if self.turned else k * build.argument(3, int64), self.dtype)
         into = self.into or self.dtype
         copy = build.at(destination, k * self.width, into)
         for start in range(0, self.width, lanes):
@@ -71,19 +78,41 @@ class Panel:
             mask = None if left >= lanes else build.first_lanes(left, lanes)
             return build.load(line, self.dtype, start, lanes, mask=mask)
         vector: Any = build.constant(0, self.dtype, lanes).ir
-        for i in range(min(left, lanes)):
-            element = build.load(line, self.dtype, (start + i) * self.column)
-            vector = build.ir.insert_element(vector, element.ir, I32(i))
+        for i, place in enumerate(self._columns(build, line, start, min(left, lanes))):
+            vector = build.ir.insert_element(vector, build.load(place, self.dtype).ir, I32(i))
         return build.value(vector, self.dtype)
+
+    def _columns(self, build: Build, line: Any, start: Value | int, count: int) -> list[Any]:
+        """Where `count` columns of a row are, from `start` on.
+
+        Eight share a register; multiples of the stride that processors do not find themselves are computed once.
+        """
+        column = build.argument(4, int64)
+        with build.ir.goto_entry_block():
+            odd = {factor: column * factor for factor in (1, 3, 5, 7)}
+        places = []
+        for i in range(count):
+            if i % 8 == 0:
+                base = build.at(line, (i + start) * column, self.dtype)
+            power = (i % 8) & -(i % 8) or 1
+            places.append(build.at(base, odd[i % 8 // power] * power, self.dtype) if i % 8 else base)
+        return places
 
     def _turn(self, build: Build, k: Value, lanes: int) -> None:
         """Copy as many rows as a vector has lanes, from `k` on, where the matrix is read along its columns."""
+        whole = self.columns // lanes * lanes
+        with build.loop(0, whole, lanes) as start:
+            self._turn_square(build, k, start, lanes, lanes)
+        for at in range(whole, self.width, lanes):
+            self._turn_square(build, k, at, max(self.columns - at, 0), lanes)
+
+    def _turn_square(self, build: Build, k: Value, start: Value | int, count: int, lanes: int) -> None:
+        """Copy a square of rows and columns, of which `count` columns exist."""
         source, destination = build.function.args[:2]
-        zero = build.constant(0, self.dtype, lanes)
-        for start in range(0, self.width, lanes):
-            read = [
-                build.load(source, self.dtype, k + c * self.column, lanes) if c < self.columns else zero
-                for c in range(start, start + lanes)
-            ]
-            for i, row in enumerate(transposed(build, read)):
-                build.store(build.convert(row, self.into or self.dtype), destination, (k + i) * self.width + start)
+        places = self._columns(build, build.at(source, k, self.dtype), start, count)
+        read = [build.load(place, self.dtype, 0, lanes) for place in places]
+        read += [build.constant(0, self.dtype, lanes)] * (lanes - count)
+        into = self.into or self.dtype
+        for i, row in enumerate(transposed(build, read)):
+            line = build.at(destination, (k + i) * self.width, into)
+            build.store(build.convert(row, into), line, start)

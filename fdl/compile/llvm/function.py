@@ -100,9 +100,12 @@ class FunctionBuilder(Memory):
         with self.ir.if_else(condition.ir) as branches:
             yield branches
 
-    def quotient(self, x: Value, y: int) -> Value:
-        """Floor of an index that is not negative, by a positive constant."""
-        return self.value(self.ir.udiv(x.ir, self.index(y).ir), int64)
+    def quotient(self, x: Value, y: int, seldom: bool = False) -> Value:
+        """Floor of an index that is not negative, by a positive constant.
+
+        If that is needed `seldom`, functions that are alike but for the constant may be shared (see `sharing`).
+        """
+        return self.value(self.ir.udiv(x.ir, self.index(y).ir, name="seldom" if seldom else ""), int64)
 
     def call_function(self, function: ir.Function, arguments: Sequence[Value | int | ir.Value]) -> ir.Value:
         """Call an LLVM function with values, integers (64-bit) or plain LLVM values; returns the LLVM result."""

@@ -23,6 +23,10 @@ class Memory(Arithmetic):
             return pointer
         return self.ir.gep(pointer, [self.index(index).ir], source_etype=ir.IntType(8 * np.dtype(dtype).itemsize))
 
+    def held(self, pointer: ir.Value) -> ir.Value:
+        """A pointer as a register of its own: LLVM does not see how it differs from others, to save registers."""
+        return self.ir.asm(ir.FunctionType(POINTER, [POINTER]), "", "=r,0", [pointer], False)
+
     def load(
         self,
         pointer: ir.Value,

@@ -14,6 +14,8 @@ from typing import NamedTuple
 #: More integers than this in a function stay as they are: most of the arguments are read from memory. That costs some
 #: percent of the instructions of short kernels, so each function that is saved is worth two arguments.
 MOST_ARGUMENTS = 16
+#: But functions whose names start like this run so long that they may read any number of integers from a table.
+LONG = "long."
 #: Characters of text that are worth it.
 LEAST_SAVED = 2000
 #: Functions that call what has become one function may become one themselves.
@@ -22,13 +24,15 @@ ROUNDS = 3
 _DEFINITION = re.compile(r'^define internal void @"([^"]+)"\(([^\n]*)\)([^()\n]*)\n\{\n(.*?)\n\}$', re.M | re.S)
 _OPERAND = re.compile(
     r'(  %"[^"]+" = (?:(?:mul|add|sub)(?: nsw| nuw)*|icmp \w+)  ?i64 [^,]+, |'
+    r'  %"seldom[^"]*" = udiv i64 [^,]+, |'
     r'  %"[^"]+" = (?:select  i1 [^,]+, i64 [^,]+|getelementptr \w+, ptr [^,]+), i64 )(-?\d+)$'
 )
 #: What follows is a block of instructions.
 _BLOCK = re.compile(r"(?m)^(?=[^ \n][^\n]*:$)")
 #: Where products are summed, addresses with constant distances need no registers.
 _PRODUCT = re.compile(r"@\"llvm\.fma\.| fmul ")
-_ARGUMENT = re.compile(r"(?<=i64 )(-?\d+)(?=[,)])")
+_TABLE = re.compile(r'(  %"[^"]+" = (?:getelementptr|load) \w+, ptr )(@"table\.\w+")')
+_ARGUMENT = re.compile(r'((?<=i64 )-?\d+(?=[,)])|(?<=ptr )@"table\.\w+"(?=[,)]))')
 _CALLED = re.compile(r'call void @"([^"]+)"\(([^()\n]*)\)')
 _NAMED = re.compile(r'@"([^"]+)"')
 
@@ -47,7 +51,7 @@ class _Shared(NamedTuple):
     """What takes the place of a function: the name of another or its own, and the arguments to add to its calls."""
 
     name: str
-    integers: tuple[str, ...]
+    arguments: tuple[str, ...]
 
 
 def share_functions(module: str) -> str:
@@ -69,17 +73,24 @@ def _shared_once(module: str) -> str:
             groups[parameters, attributes, *one.pieces].append(one)
     places: dict[str, _Shared] = {}
     definitions: dict[str, str] = {}
+    tables, before = list[str](), module.count('\n@"shared.')
     for functions in groups.values():
         columns = list(zip(*[one.integers for one in functions], strict=True))
         differing = sorted({column for column in columns if len(set(column)) > 1})
         length = sum(map(len, functions[0].pieces))
-        most = min(MOST_ARGUMENTS, 2 * (len(functions) - 1))
-        if length * (len(functions) - 1) < LEAST_SAVED or len(differing) > most:
+        few = len(differing) <= min(MOST_ARGUMENTS, 2 * (len(functions) - 1))
+        if length * (len(functions) - 1) < LEAST_SAVED or not (few or functions[0].name.startswith(LONG)):
             continue
+        numbers = [] if few else [column for column in differing if _type(column[0]) == "i64"]
+        given = [column for column in differing if column not in numbers]
         for number, one in enumerate(functions):
-            places[one.name] = _Shared(functions[0].name, tuple([column[number] for column in differing]))
+            arguments = [f"{_type(column[number])} {column[number]}" for column in given]
+            if numbers:
+                arguments.append(f'ptr @"shared.{before + len(tables)}"')
+                tables.append(_table(before + len(tables), [column[number] for column in numbers]))
+            places[one.name] = _Shared(functions[0].name, tuple(arguments))
             definitions[one.name] = ""
-        definitions[functions[0].name] = _with_parameters(functions[0], columns, differing)
+        definitions[functions[0].name] = _with_parameters(functions[0], columns, given, numbers)
     if not places:
         return module
 
@@ -87,11 +98,11 @@ def _shared_once(module: str) -> str:
         name, arguments = match.groups()
         if name not in places:
             return match.group()
-        added = ", ".join([*([arguments] if arguments else []), *[f"i64 {n}" for n in places[name].integers]])
+        added = ", ".join([*([arguments] if arguments else []), *places[name].arguments])
         return f'call void @"{places[name].name}"({added})'
 
     module = _DEFINITION.sub(lambda match: definitions.get(match.group(1), match.group()), module)
-    return _CALLED.sub(call, module)
+    return _CALLED.sub(call, module) + "".join(tables)
 
 
 def _cut(body: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -105,7 +116,7 @@ def _cut(body: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
             if "call " in line:
                 first, *rest = _ARGUMENT.split(line)
                 texts, found = [first, *rest[1::2]], rest[0::2]
-            elif match := _OPERAND.match(line):
+            elif match := _OPERAND.match(line) or _TABLE.match(line):
                 texts, found = [match.group(1), line[match.end() :]], [match.group(2)]
             else:
                 texts, found = [line], []
@@ -118,13 +129,38 @@ def _cut(body: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _with_parameters(
-    function: _Function, columns: Sequence[tuple[str, ...]], differing: Sequence[tuple[str, ...]]
+    function: _Function,
+    columns: Sequence[tuple[str, ...]],
+    given: Sequence[tuple[str, ...]],
+    numbers: Sequence[tuple[str, ...]],
 ) -> str:
-    """The definition that takes the differing integers as arguments."""
-    names = {column: f'%"shared.{number}.{len(differing)}"' for number, column in enumerate(differing)}
+    """The definition that takes the differing integers as arguments, or from a table that is its last argument."""
+    # A function may be shared once more, in a later round.
+    mark = f"{len(given)}.{len(numbers)}"
+    names = {column: f'%"shared.{number}.{mark}"' for number, column in enumerate([*given, *numbers])}
     body = function.pieces[0]
     for column, integer, piece in zip(columns, function.integers, function.pieces[1:], strict=True):
         body += names.get(column, integer) + piece
-    given = [function.parameters] if function.parameters else []
-    parameters = ", ".join([*given, *[f"i64 {name}" for name in names.values()]])
+    added = [f"{_type(column[0])} {names[column]}" for column in given]
+    if numbers:
+        added.append(f'ptr %"numbers.{mark}"')
+        label, _, rest = body.partition("\n")
+        loads = "".join(
+            f'  %"place.{n}.{mark}" = getelementptr i64, ptr %"numbers.{mark}", i64 {n}\n'
+            f'  {names[column]} = load i64, ptr %"place.{n}.{mark}"\n'
+            for n, column in enumerate(numbers)
+        )
+        body = f"{label}\n{loads}{rest}"
+    parameters = ", ".join([*([function.parameters] if function.parameters else []), *added])
     return f'define internal void @"{function.name}"({parameters}){function.attributes}\n{{\n{body}\n}}'
+
+
+def _table(number: int, integers: Sequence[str]) -> str:
+    """The definition of a table."""
+    texts = ", ".join(f"i64 {integer}" for integer in integers)
+    return f'\n@"shared.{number}" = internal constant [{len(integers)} x i64] [{texts}]\n'
+
+
+def _type(number: str) -> str:
+    """The type of an integer, or of the name of a table."""
+    return "ptr" if number.startswith("@") else "i64"

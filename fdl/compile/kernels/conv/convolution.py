@@ -27,6 +27,7 @@ from fdl.compile.kernels.conv import by_blocks, depthwise, dots, pixels, taps, w
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function
 from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.sharing import LONG
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import I64, POINTER, Value
 
@@ -55,7 +56,7 @@ def emit(
         build = kernel_function(module, target, "conv.nothing", 3 + extras)
         build.ret()
         return Kernel(build.function, 0, 0)
-    build = kernel_function(module, target, "conv", 3 + extras)
+    build = kernel_function(module, target, f"{LONG}conv", 3 + extras)
     if epilogue is None and weights_by_blocks.fits(spec, target):
         blocks = weights_by_blocks.Plan(spec, target)
         weights_by_blocks.Weights(build, blocks).emit()

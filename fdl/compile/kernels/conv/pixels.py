@@ -16,6 +16,7 @@ from llvmlite import ir
 from fdl.compile.kernels.conv.geometry import AxisPhase, Geometry
 from fdl.compile.kernels.conv.image import Image
 from fdl.compile.kernels.conv.spec import Convolution
+from fdl.compile.kernels.conv.walk import Walk
 from fdl.compile.kernels.finish import finish
 from fdl.compile.kernels.kernel import Epilogue, pieces, table
 from fdl.compile.kernels.pairs import PairPanel, words_of
@@ -147,7 +148,7 @@ class Pixels:
             at += self._pack(phase, at)
         begin = b.argument(-2, "int64")
         with b.loop(begin, b.argument(-1, "int64")) as unit:
-            n = b.quotient(unit, plan.blocks)
+            n = b.quotient(unit, plan.blocks, seldom=True)
             part = unit - n * plan.blocks
             read = self._read(part, b.ne(part, 0) & (unit > begin)) if plan.blocks > 1 else None
             image = plan.image.place(b, b.at(self.x, n * spec.x[0], spec.dtype), self.scratch, read)
@@ -191,7 +192,7 @@ class Pixels:
         with b.loop(0, spec.groups) as group, pieces(b, 0, plan.outputs, plan.width, plan.outputs) as piece:
             for f, columns in piece():
                 panel = self._panel(columns)
-                number = group * plan.panels + b.quotient(f, plan.width)
+                number = group * plan.panels + b.quotient(f, plan.width, seldom=True)
                 with b.loop(0, len(offsets)) as tap:
                     source = b.load(table(b, offsets), "int64", tap) + (group * plan.outputs + f) * spec.w[-1]
                     target = number * size + tap * (plan.inputs * plan.width) + start
@@ -226,7 +227,7 @@ class Pixels:
         positions, rows = math.prod(p.count for p in phase), plan.rows(phase)
         with pieces(b, 0, plan.outputs, plan.width, plan.outputs) as panel:
             for f, columns in panel():
-                number = group * plan.panels + b.quotient(f, plan.width)
+                number = group * plan.panels + b.quotient(f, plan.width, seldom=True)
                 packed = b.at(self.scratch, number * size + weights, spec.sums)
                 channel = group * plan.outputs + f
                 with pieces(b, *self._positions(phase, part), rows, positions) as piece:
@@ -247,14 +248,23 @@ class Pixels:
         size: tuple[int, int], depth: int, offsets: list[int],
     ) -> None:  # fmt: skip
         b, spec = self.build, self.spec
-        reads, writes = self._ends(phase, index, image, size[0])
         follow = self.plan.image.in_place and phase[-1].step * self.plan.image.strides[-1] == depth
+        n, group, first, channel = index
+        zero = [b.index(0)] * len(phase)
         tile = Tile(
             spec.sums, *size, a_row=None, a_step=1, b_step=self.plan.width, b_whole=True, c_row=None,
             c_column=spec.y[-1], segments=True, stored=(None, None, spec.result), pairs=spec.pairs,
             following=size[0] * depth if follow and len(offsets) == 1 else 0,
         )  # fmt: skip
-        tile.call(b, reads, weights, writes, depth, False, len(offsets), table(b, offsets or [0]))
+        walk = Walk(
+            tuple(p.count for p in phase),
+            tuple(p.step * stride for p, stride in zip(phase, self.plan.image.strides, strict=True)),
+            tuple(p.period * stride for p, stride in zip(phase, spec.y[1:-1], strict=True)),
+            depth,
+            tuple(offsets),
+        )
+        a, c = self._source(phase, zero, group, image), self._destination(phase, zero, n, channel)
+        walk.call(b, tile, a, weights, c, first)
 
     def _ends(
         self, phase: Sequence[AxisPhase], index: tuple[Value, Value, Value, Value], image: ir.Value, rows: int

@@ -139,13 +139,13 @@ class Taps:
         with b.loop(0, spec.in_features) as image, b.if_(begin < end):
             source = b.at(self.x, image * spec.x[-1], spec.dtype)
             pixels = plan.image.place(b, source, self.scratch)
-            start, stop = b.quotient(begin, places), b.quotient(end + (places - 1), places)
+            start, stop = b.quotient(begin, places, seldom=True), b.quotient(end + (places - 1), places, seldom=True)
             with pieces(
                 b, start * plan.width, b.min(stop * plan.width, spec.out_features), plan.width, spec.out_features
             ) as panel:
                 for f, columns in panel():
                     self._pack(image, f, columns)
-                    unit = b.quotient(f, plan.width) * places
+                    unit = b.quotient(f, plan.width, seldom=True) * places
                     part = b.max(begin - unit, 0), b.min(end - unit, places)
                     self._outputs(pixels, part, f, columns, image > 0)
         b.ret()

@@ -26,6 +26,9 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
 
+#: Sums so short that passing distances to their tiles would cost some percent.
+SHORT = 16
+
 
 def emit(
     module: ir.Module, target: Target, spec: Contraction, epilogue: Epilogue | None = None, extras: int = 0
@@ -274,10 +277,10 @@ class _Emitter:
     def emit(self) -> None:
         """The whole function."""
         b, plan, spec = self.build, self.plan, self.spec
-        last = b.quotient(self.end + (plan.parts - 1), plan.parts)
+        last = b.quotient(self.end + (plan.parts - 1), plan.parts, seldom=True)
         if plan.blocks:
             configure(b)
-        with b.loop(b.quotient(self.begin, plan.parts), last) as batch:
+        with b.loop(b.quotient(self.begin, plan.parts, seldom=True), last) as batch:
             first = b.max(self.begin - batch * plan.parts, 0) * plan.part
             stop = b.min(self.end - batch * plan.parts, plan.parts) * plan.part
             rows = (b.index(0), b.index(spec.m)) if plan.by_columns else (first, b.min(stop, spec.m))
@@ -427,4 +430,4 @@ class _Emitter:
         else:
             bb = b.at(pointers[1], n * spec.b[2] + k * spec.b[1], spec.dtype)
         c = b.at(pointers[2], m * spec.c[1] + n * spec.c[2], spec.result)
-        tile.call(b, a, bb, c, steps, True if spec.accumulate else k > 0)
+        tile.call(b, a, bb, c, steps, True if spec.accumulate else k > 0, short=spec.k < SHORT)
