@@ -9,7 +9,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax
-from fdl.compile.llvm.sharing import LEAST_SAVED, MOST_ARGUMENTS, share_functions
+from fdl.compile.llvm.sharing import LEAST_SAVED, LONG, MOST_ARGUMENTS, share_functions
 from fdl.compile.llvm.target import host_target
 from fdl.compile.pipeline import Compiled, build_archive
 from fdl.compile.runtime import machine
@@ -101,6 +101,87 @@ def test_functions_of_many_differing_integers_stay():
         for count, left in ((most, 1), (most + 1, functions)):
             text = module(*[definition(f"f{n}", lines(count, 2 * n + 1)) for n in range(functions)])
             assert len(defined(share_functions(text))) == left + 1
+
+
+def test_functions_that_run_long_read_any_number_of_integers_from_a_table():
+    def lines(step: int) -> str:
+        terms = [f'  %"t{n}" = mul i64 %"x", {n * step}' for n in range(1, 41)]
+        sums = [f'  %"s{n}" = add i64 %"s{n - 1}", %"t{n}"' for n in range(2, 40)]
+        return "\n".join([*terms, '  %"s1" = add i64 %"t1", 0', *sums, f'  %"y" = add i64 %"s39", {step}'])
+
+    def named(text: str) -> str:
+        return text.replace('@"f', f'@"{LONG}f')
+
+    inner = [definition(f"g{n}", lines(2 * n + 1)) for n in range(2)]
+    text = named("\n".join([module(*[definition(f"f{n}", lines(2 * n + 1)) for n in range(3)]), *inner]))
+    shared = share_functions(text)
+    assert defined(shared) == [f"{LONG}f0", "run", "g0", "g1"]
+    assert results(shared, 3) == results(text, 3) == [100 * 780 * n + n for n in (1, 3, 5)]
+
+
+def test_tables_become_arguments():
+    tables = "".join(f'@"table.{n}" = internal constant [2 x i64] [i64 {n}, i64 {7 * n}]\n' for n in range(3))
+    lines = (
+        '  %"a" = getelementptr i64, ptr @"table.{0}", i64 1\n  %"b" = load i64, ptr %"a"\n'
+        '  %"c" = load i64, ptr @"table.{0}"\n  %"d" = add i64 %"b", %"c"\n  %"y" = add i64 %"d", %"x"'
+    )
+    text = tables + module(*[definition(f"f{n}", lines.format(n)) for n in range(3)])
+    shared = share_functions(text)
+    assert defined(shared) == ["f0", "run"]
+    assert results(shared, 3) == results(text, 3) == [100, 108, 116]
+
+
+def test_divisors_that_are_needed_seldom_become_arguments():
+    text = module(
+        *[
+            definition(f"f{n}", f'  %"seldom.1" = udiv i64 %"x", {n + 2}\n  %"y" = add i64 %"seldom.1", 0')
+            for n in range(3)
+        ]
+    )
+    shared = share_functions(text)
+    assert defined(shared) == ["f0", "run"]
+    assert results(shared, 3) == results(text, 3) == [50, 33, 25]
+
+
+def functions_of(function, arguments, monkeypatch) -> list[str]:
+    """Names of the functions of a jitted function's module, after functions have been shared."""
+    kept = []
+    monkeypatch.setattr(machine, "share_functions", lambda text: kept.append(share_functions(text)) or kept[-1])
+    program = fdl.jit(function).trace(*arguments).program
+    build_archive(program, (False,) * len(program.inputs))
+    return defined(max(kept, key=len))
+
+
+def test_tiles_and_convolutions_do_not_grow_with_a_network(monkeypatch, rng):
+    """Layers of other extents and channels need no more tiles, packing or kernels of convolutions."""
+
+    def network(sizes, channels):
+        weights = [fnp.asarray(rng.normal(size=(3, 3, c, c)).astype("f4")) for c in channels]
+        images = [fnp.asarray(rng.normal(size=(2, n, n, c)).astype("f4")) for n, c in zip(sizes, channels, strict=True)]
+
+        def loss(weights, images):
+            numbers = ("NHWC", "HWIO", "NHWC")
+            outputs = [
+                lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=numbers)
+                for x, w in zip(images, weights, strict=True)
+            ]
+            return sum(fnp.sum(fnp.tanh(y)) for y in outputs)
+
+        names = functions_of(fdl.grad(loss, argnums=(0, 1)), (weights, images), monkeypatch)
+        return [name for name in names if name.startswith(("tile", "walk", "panel", "pairs", LONG))]
+
+    few = network((12, 24), (64, 128))
+    many = network((12, 24, 36, 48, 60, 72), (64, 128, 192, 256, 320, 384))
+    assert len(few) <= len(many) <= len(few) + 4
+
+
+def test_products_of_any_extents_have_the_same_tiles(monkeypatch, rng):
+    def tiles(extents):
+        arrays = [fnp.asarray(rng.normal(size=(n, n)).astype("f4")) for n in extents]
+        names = functions_of(lambda arrays: [a @ a.T for a in arrays], (arrays,), monkeypatch)
+        return {name for name in names if name.startswith(("tile", "panel"))}
+
+    assert tiles((192,)) == tiles((192, 384, 768))
 
 
 def test_short_functions_stay():

@@ -2,8 +2,9 @@
 
 A program of many layers has the same kernel for many extents: of 900 functions in Inception's training step 190 differ
 in more than numbers, and LLVM's time follows the size of the code. An integer becomes an argument where that costs next
-to nothing: as a factor, a term, an offset, the bound of a loop or the argument of a call, but not as a divisor, and not
-in a block of instructions that multiplies floats.
+to nothing: as a factor, a term, an offset, the bound of a loop or the argument of a call, but not as a divisor (unless
+the division is named as one that happens seldom), and not in a block of instructions that multiplies floats. So do
+names of constant tables of integers.
 """
 
 import re
@@ -70,7 +71,7 @@ def _shared_once(module: str) -> str:
     for name, parameters, attributes, body in _DEFINITION.findall(module):
         if named[name] == called[name] + 1:  # its address is taken nowhere
             one = _Function(name, parameters, attributes, *_cut(body))
-            groups[parameters, attributes, *one.pieces].append(one)
+            groups[str(name.startswith(LONG)), parameters, attributes, *one.pieces].append(one)
     places: dict[str, _Shared] = {}
     definitions: dict[str, str] = {}
     tables, before = list[str](), module.count('\n@"shared.')
@@ -116,7 +117,7 @@ def _cut(body: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
             if "call " in line:
                 first, *rest = _ARGUMENT.split(line)
                 texts, found = [first, *rest[1::2]], rest[0::2]
-            elif match := _OPERAND.match(line) or _TABLE.match(line):
+            elif match := _TABLE.match(line) or _OPERAND.match(line):
                 texts, found = [match.group(1), line[match.end() :]], [match.group(2)]
             else:
                 texts, found = [line], []
