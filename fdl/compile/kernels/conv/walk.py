@@ -20,8 +20,8 @@ from fdl.compile.llvm.values import I64, POINTER, Value
 from fdl.core.types import DType
 from fdl.dtypes import int64
 
-#: Where the table holds the counts of the axes: behind depth, number of segments, and distances of B's rows and the next
-#: tile.
+#: Where the table holds the counts of the axes: behind depth, number of segments, and distances of B's rows and the
+#: next tile.
 _COUNTS = 4
 
 
