@@ -130,7 +130,7 @@ class Tuning:
     #: Bytes of the result that an epilogue is applied to at once.
     epilogue_bytes: int = 128 * 1024
     #: Steps of a sum that is so short that storing the result takes as long: it is then stored row by row.
-    short_sum: int = 64
+    short_sum: int = 32
     #: Bytes between rows of the left operand that fall on the same lines of the first-level cache.
     alias_bytes: int = 4096
     #: The longest sum of 16-bit floats: tiles of that many rows stay in the second level.

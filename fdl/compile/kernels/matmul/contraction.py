@@ -138,8 +138,13 @@ class _Plan:
 
     @cached_property
     def panel_bytes(self) -> int:
-        """Bytes of a tile of B."""
-        return self.target.tuning.panel_bytes[self.target.vector_bits == 512]
+        """Bytes of a tile of B.
+
+        Fewer where A is read along columns whose elements are on pages of their own: so many pages are known at once.
+        """
+        spec, tuning = self.spec, self.target.tuning
+        pages = spec.a[1] == 1 and spec.a[2] * spec.dtype.itemsize >= tuning.alias_bytes and not self.pack_a
+        return tuning.panel_bytes[self.target.vector_bits == 512 and not pages]
 
     @cached_property
     def steps(self) -> int:
