@@ -137,6 +137,18 @@ def _function(
     return emission.shared(key, make)
 
 
+def shared_function(build: Build, name: str, pointers: int, numbers: int, fill: Callable[..., None]) -> ir.Function:
+    """The private function of a name, of pointers and 64-bit numbers; ``fill(build, pointers, numbers)`` emits it."""
+    known = build.module.globals.get(name)
+    if known is None:
+        known = new_function(build.module, name, [POINTER] * pointers + [I64] * numbers)
+        known.attributes.add("noinline")
+        inner = Build(build.module, build.target, known)
+        fill(inner, known.args[:pointers], [inner.value(n, "int64") for n in known.args[pointers:]])
+        inner.ret()
+    return known
+
+
 def kernel_function(module: ir.Module, target: Target, name: str, operands: int) -> Build:
     """A builder at the start of a new private kernel with `operands` pointers; its name is made unique."""
     function = new_function(module, module.get_unique_name(name), [POINTER] * (operands + 1) + [I64, I64])

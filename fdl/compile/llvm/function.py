@@ -100,8 +100,8 @@ class FunctionBuilder(Memory):
         with self.ir.if_else(condition.ir) as branches:
             yield branches
 
-    def quotient(self, x: Value, y: int, seldom: bool = False) -> Value:
-        """Floor of an index that is not negative, by a positive constant.
+    def quotient(self, x: Value, y: int | Value, seldom: bool = False) -> Value:
+        """Floor of an index that is not negative, by a positive number.
 
         If that is needed `seldom`, functions that are alike but for the constant may be shared (see `sharing`).
         """

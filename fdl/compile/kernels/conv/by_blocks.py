@@ -16,8 +16,9 @@ from llvmlite import ir
 from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct, configure, release, whole, word_size
 from fdl.compile.kernels.amx.packing import block_width, store_block, units
 from fdl.compile.kernels.conv.geometry import AxisPhase
-from fdl.compile.kernels.conv.pixels import Pixels, Plan, coordinates
+from fdl.compile.kernels.conv.pixels import Pixels, Plan
 from fdl.compile.kernels.conv.spec import Convolution
+from fdl.compile.kernels.conv.walk import coordinates
 from fdl.compile.kernels.kernel import pieces, table
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value

@@ -62,7 +62,7 @@ def emit(
         weights_by_blocks.Weights(build, blocks).emit()
         return Kernel(build.function, blocks.scratch_bytes, blocks.work)
     if epilogue is None and taps.fits(spec):
-        by_taps = taps.Plan(taps.exchanged(spec) or spec, target)
+        by_taps = taps.Plan(taps.exchanged(spec, target) or spec, target)
         taps.Taps(build, by_taps, by_taps.spec is not spec).emit()
         return Kernel(build.function, by_taps.scratch_bytes, by_taps.work)
     plan: pixels.Plan

@@ -15,13 +15,13 @@ from llvmlite import ir
 
 from fdl.compile.kernels.conv.geometry import AxisPhase
 from fdl.compile.kernels.conv.image import Image
-from fdl.compile.kernels.conv.pixels import Pixels, Plan, coordinates
+from fdl.compile.kernels.conv.pixels import Pixels, Plan, summed
 from fdl.compile.kernels.conv.spec import Convolution
-from fdl.compile.kernels.kernel import pieces, table
+from fdl.compile.kernels.conv.walk import coordinates
+from fdl.compile.kernels.kernel import pieces, shared_function, table
 from fdl.compile.llvm.build import Build
-from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import Target
-from fdl.compile.llvm.values import I1, I32, I64, POINTER, Value
+from fdl.compile.llvm.values import I1, I32, Value
 
 #: Vectors of channels of an output at the edge, whose sums do not wait for each other.
 _EDGE = 4
@@ -79,18 +79,13 @@ class Depthwise(Pixels):
 
     def _pack(self, phase: Sequence[AxisPhase], start: int) -> int:
         b, spec, size = self.build, self.spec, self.plan.inputs
-        offsets = [offset + n * spec.w[-2] for offset in self._weight_offsets(phase) for n in range(size)]
+        taps = [[tap * stride for tap in p.taps] for p, stride in zip(phase, spec.w[:-2], strict=True)]
+        offsets = summed([*taps, [n * spec.w[-2] for n in range(size)]])
         for number, offset in enumerate(offsets):
             with b.loop(0, spec.out_features) as channel:
                 value = b.load(self.w, spec.dtype, channel * spec.w[-1] + offset)
                 b.store(value, self.scratch, channel + (start + number * spec.out_features))
         return len(offsets) * spec.out_features
-
-    def _weight_offsets(self, phase: Sequence[AxisPhase]) -> list[int]:
-        totals = [0]
-        for p, stride in zip(phase, self.spec.w[:-2], strict=True):
-            totals = [t + tap * stride for t in totals for tap in p.taps]
-        return totals
 
     def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: ir.Value, weights: int) -> None:
         b, rows = self.build, self.plan.rows(phase)
@@ -132,96 +127,75 @@ class Depthwise(Pixels):
             bounds.append(b.min(b.quotient(b.max(size - 1 + p.dilation - before, 0), p.dilation), len(p.taps)))
         steps = [p.dilation * stride for p, stride in zip(phase, self.plan.image.strides, strict=True)]
         function = self._edge_function(steps, [len(p.taps) for p in phase])
-        read, write = self._places(phase, n, position, image)
+        read, write = self._source(phase, where, b.index(0), image), self._destination(phase, where, n, b.index(0))
         b.call_function(function, [read, weights, write, *bounds])
 
-    def _edge_function(self, steps: Sequence[int], taps: Sequence[int]) -> Any:
+    def _edge_function(self, steps: Sequence[int], taps: Sequence[int]) -> ir.Function:
         """The function that sums over some of the taps along each axis, which are `steps` apart, for one position."""
-        spec, module, size, channels = self.spec, self.build.module, self.plan.inputs, self.spec.out_features
+        spec, size, channels, lanes = self.spec, self.plan.inputs, self.spec.out_features, self.plan.lanes
         name = f"depthwise.edge.{spec.dtype}.{channels}.{size}.{spec.y[-1]}." + ".".join(map(str, (*steps, *taps)))
-        if name in module.globals:
-            return module.globals[name]
-        function = new_function(module, name, [POINTER] * 3 + [I64] * (2 * len(taps)))
-        function.attributes.add("noinline")
-        b = Build(module, self.build.target, function)
-        x, w, y = function.args[:3]
-        lanes = self.plan.lanes
-        with pieces(b, 0, channels, _EDGE * lanes, channels) as piece:
-            for c, width in piece():
-                starts = range(0, width, lanes)
-                masks = [b.first_lanes(width - at, lanes) if width - at < lanes else None for at in starts]
-                sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in starts]
-                with ExitStack() as stack:
-                    number, read = b.index(0), c
-                    for axis, (step, count) in enumerate(zip(steps, taps, strict=True)):
-                        first, last = (b.argument(3 + 2 * axis + i, "int64") for i in range(2))
-                        tap = stack.enter_context(b.loop(first, last))
-                        number, read = number * count + tap, read + tap * step
-                    for at, mask, total in zip(starts, masks, sums, strict=True):
-                        vectors = copies(b, b.load(x, spec.dtype, read + at, lanes, mask=mask), size)
-                        for i, vector in enumerate(vectors):
-                            place = (number * size + i) * channels + c + at
-                            total.set(b.fma(vector, b.load(w, spec.dtype, place, lanes, mask=mask), total.get()))
-                for at, mask, total in zip(starts, masks, sums, strict=True):
-                    b.store(total.get(), y, (c + at) * spec.y[-1], spec.y[-1], mask)
-        b.ret()
-        return function
 
-    def _places(self, phase: Sequence[AxisPhase], n: Value, position: Value, image: ir.Value) -> tuple[Any, Any]:
-        """Where the first tap of an output is in the image, and where the output is."""
-        b, spec = self.build, self.spec
-        read, write = b.index(0), n * spec.y[0]
-        where = coordinates(b, position, [p.count for p in phase])
-        for p, j, x_stride, y_stride in zip(phase, where, self.plan.image.strides, spec.y[1:-1], strict=True):
-            read = read + (j * p.step + p.base) * x_stride
-            write = write + (j * p.period + p.first) * y_stride
-        return b.at(image, read, spec.dtype), b.at(self.y, write, spec.dtype)
+        def fill(b: Build, pointers: Sequence[ir.Value], bounds: Sequence[Value]) -> None:
+            x, w, y = pointers
+            with pieces(b, 0, channels, _EDGE * lanes, channels) as piece:
+                for c, width in piece():
+                    starts = range(0, width, lanes)
+                    masks = [b.first_lanes(width - at, lanes) if width - at < lanes else None for at in starts]
+                    sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in starts]
+                    with ExitStack() as stack:
+                        number, read = b.index(0), c
+                        for axis, (step, count) in enumerate(zip(steps, taps, strict=True)):
+                            tap = stack.enter_context(b.loop(*bounds[2 * axis : 2 * axis + 2]))
+                            number, read = number * count + tap, read + tap * step
+                        for at, mask, total in zip(starts, masks, sums, strict=True):
+                            vectors = copies(b, b.load(x, spec.dtype, read + at, lanes, mask=mask), size)
+                            for i, vector in enumerate(vectors):
+                                place = (number * size + i) * channels + c + at
+                                weight = b.load(w, spec.dtype, place, lanes, mask=mask)
+                                total.set(b.fma(vector, weight, total.get()))
+                    for at, mask, total in zip(starts, masks, sums, strict=True):
+                        b.store(total.get(), y, (c + at) * spec.y[-1], spec.y[-1], mask)
+
+        return shared_function(self.build, name, 3, 2 * len(taps), fill)
 
     def _outputs(
         self, phase: Sequence[AxisPhase], n: Value, first: Value, rows: int, image: ir.Value, weights: Any
     ) -> None:
         b = self.build
-        reads, writes = zip(*(self._places(phase, n, first + i, image) for i in range(rows)), strict=True)
-        offsets = [0]
-        for p, stride in zip(phase, self.plan.image.strides, strict=True):
-            offsets = [o + i * p.dilation * stride for o in offsets for i in range(len(p.taps))]
-        b.call_function(self._row_function(rows, offsets), [*reads, weights, *writes])
+        reads, writes = self._ends(phase, (n, b.index(0), first, b.index(0)), image, rows)
+        b.call_function(self._row_function(rows, summed(self.plan.steps(phase))), [*reads, weights, *writes])
 
-    def _row_function(self, rows: int, offsets: Sequence[int]) -> Any:
+    def _row_function(self, rows: int, offsets: Sequence[int]) -> ir.Function:
         """The function that sums over the taps, which lie at `offsets` in x, for `rows` positions and all channels."""
-        spec, module, size, channels = self.spec, self.build.module, self.plan.inputs, self.spec.out_features
+        spec, size, channels, lanes = self.spec, self.plan.inputs, self.spec.out_features, self.plan.lanes
         taps = table(self.build, offsets or [0])
         name = f"depthwise.{spec.dtype}.{rows}.{channels}.{size}.{spec.y[-1]}.{len(offsets)}.{taps.name}"
-        if name in module.globals:
-            return module.globals[name]
-        function = new_function(module, name, [POINTER] * (2 * rows + 1))
-        function.attributes.add("noinline")
-        b = Build(module, self.build.target, function)
-        reads, w, writes = function.args[:rows], function.args[rows], function.args[rows + 1 :]
-        lanes = self.plan.lanes
-        with pieces(b, 0, channels, lanes, channels) as piece:
-            for c, width in piece():
-                mask = None if width == lanes else b.first_lanes(width, lanes)
-                sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in range(rows)]
 
-                def add(weight_at: Value, x_at: Value, sums: Any = sums, mask: Any = mask) -> None:
-                    places = (weight_at + n * channels for n in range(size))
-                    weights = [b.load(w, spec.dtype, place, lanes, mask=mask) for place in places]
-                    for x, total in zip(reads, sums, strict=True):
-                        vectors = copies(b, b.load(x, spec.dtype, x_at, lanes, mask=mask), size)
-                        for vector, weight in zip(vectors, weights, strict=True):
-                            total.set(b.fma(vector, weight, total.get()))
+        def fill(b: Build, pointers: Sequence[ir.Value], _: Sequence[Value]) -> None:
+            reads, w, writes = pointers[:rows], pointers[rows], pointers[rows + 1 :]
+            with pieces(b, 0, channels, lanes, channels) as piece:
+                for c, width in piece():
+                    mask = None if width == lanes else b.first_lanes(width, lanes)
+                    sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in range(rows)]
 
-                if len(offsets) <= b.target.tuning.depthwise_taps:
-                    for number, offset in enumerate(offsets):
-                        add(c + number * (size * channels), c + offset)
-                else:
-                    with b.loop(0, len(offsets)) as tap:
-                        add(tap * (size * channels) + c, b.load(taps, "int64", tap) + c)
-                for y, total in zip(writes, sums, strict=True):
-                    b.store(total.get(), y, c * spec.y[-1], spec.y[-1], mask)
-        b.ret()
-        return function
+                    def add(weight_at: Value, x_at: Value, sums: Any = sums, mask: Any = mask) -> None:
+                        places = (weight_at + n * channels for n in range(size))
+                        weights = [b.load(w, spec.dtype, place, lanes, mask=mask) for place in places]
+                        for x, total in zip(reads, sums, strict=True):
+                            vectors = copies(b, b.load(x, spec.dtype, x_at, lanes, mask=mask), size)
+                            for vector, weight in zip(vectors, weights, strict=True):
+                                total.set(b.fma(vector, weight, total.get()))
+
+                    if len(offsets) <= b.target.tuning.depthwise_taps:
+                        for number, offset in enumerate(offsets):
+                            add(c + number * (size * channels), c + offset)
+                    else:
+                        with b.loop(0, len(offsets)) as tap:
+                            add(tap * (size * channels) + c, b.load(taps, "int64", tap) + c)
+                    for y, total in zip(writes, sums, strict=True):
+                        b.store(total.get(), y, c * spec.y[-1], spec.y[-1], mask)
+
+        return shared_function(self.build, name, 2 * rows + 1, 0, fill)
 
 
 def emit_weights(b: Build, plan: Plan) -> None:
@@ -232,10 +206,8 @@ def emit_weights(b: Build, plan: Plan) -> None:
     plan.image.clear(b, scratch)
     begin, end = b.argument(-2, "int64"), b.argument(-1, "int64")
     phase = plan.geometry.phases[0]
-    offsets, places = [0], [0]
-    for p, stride, w_stride in zip(phase, plan.image.strides, spec.w[:-2], strict=True):
-        offsets = [o + i * p.dilation * stride for o in offsets for i in range(len(p.taps))]
-        places = [o + t * w_stride for o in places for t in p.taps]
+    offsets = summed(plan.steps(phase))
+    places = summed([[tap * stride for tap in p.taps] for p, stride in zip(phase, spec.w[:-2], strict=True)])
     with b.loop(0, spec.batch) as n, b.if_(begin < end):
         image = plan.image.place(b, b.at(x, n * spec.x[0], spec.dtype), scratch)
         stop = b.min(end * lanes, spec.in_features)

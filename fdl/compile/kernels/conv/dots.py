@@ -15,11 +15,10 @@ from llvmlite import ir
 from fdl.compile.kernels.conv.geometry import AxisPhase
 from fdl.compile.kernels.conv.pixels import Pixels, Plan, summed
 from fdl.compile.kernels.conv.spec import Convolution
-from fdl.compile.kernels.kernel import table
+from fdl.compile.kernels.kernel import shared_function, table
 from fdl.compile.llvm.build import Build
-from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import Target
-from fdl.compile.llvm.values import POINTER, Value
+from fdl.compile.llvm.values import Value
 
 
 def fits(spec: Convolution, target: Target) -> bool:
@@ -68,33 +67,30 @@ class Dots(Pixels):
 
     def _function(self, rows: int, depth: int, offsets: list[int]) -> ir.Function:
         """The function for `rows` positions, whose runs of `depth` elements lie at `offsets` in x."""
-        spec, module, outputs, lanes = self.spec, self.build.module, self.plan.outputs, self.plan.lanes
+        spec, outputs, lanes = self.spec, self.plan.outputs, self.plan.lanes
+        whole = depth // lanes * lanes
         runs = table(self.build, offsets or [0])
         name = f"conv.dots.{spec.sums}.{spec.result}.{rows}.{outputs}.{depth}.{spec.y[-1]}.{len(offsets)}.{runs.name}"
-        if name in module.globals:
-            return module.globals[name]
-        function = new_function(module, name, [POINTER] * (2 * rows + 1))
-        function.attributes.add("noinline")
-        b = Build(module, self.build.target, function)
-        reads, w, writes = function.args[:rows], function.args[rows], function.args[rows + 1 :]
-        sums = [[b.variable(b.constant(0, spec.sums, lanes)) for _ in range(outputs)] for _ in range(rows)]
-        whole = depth // lanes * lanes
 
-        def add(start: Value, offset: Value, k: Value, mask: Value | None) -> None:
-            parts = [b.load(w, spec.sums, start + (f * depth + k), lanes, mask=mask) for f in range(outputs)]
-            for read, totals in zip(reads, sums, strict=True):
-                x = b.load(read, spec.sums, offset + k, lanes, mask=mask)
-                for part, total in zip(parts, totals, strict=True):
-                    total.set(b.fma(x, part, total.get()))
+        def fill(b: Build, pointers: Sequence[ir.Value], _: Sequence[Value]) -> None:
+            reads, w, writes = pointers[:rows], pointers[rows], pointers[rows + 1 :]
+            sums = [[b.variable(b.constant(0, spec.sums, lanes)) for _ in range(outputs)] for _ in range(rows)]
 
-        with b.loop(0, len(offsets)) as segment:
-            offset, start = b.load(runs, "int64", segment), segment * (outputs * depth)
-            with b.loop(0, whole, lanes) as k:
-                add(start, offset, k, None)
-            if whole < depth:
-                add(start, offset, b.index(whole), b.first_lanes(depth - whole, lanes))
-        for write, totals in zip(writes, sums, strict=True):
-            for f, total in enumerate(totals):
-                b.store(b.convert(b.reduce("sum", total.get()), spec.result), write, f * spec.y[-1])
-        b.ret()
-        return function
+            def add(start: Value, offset: Value, k: Value, mask: Value | None) -> None:
+                parts = [b.load(w, spec.sums, start + (f * depth + k), lanes, mask=mask) for f in range(outputs)]
+                for read, totals in zip(reads, sums, strict=True):
+                    x = b.load(read, spec.sums, offset + k, lanes, mask=mask)
+                    for part, total in zip(parts, totals, strict=True):
+                        total.set(b.fma(x, part, total.get()))
+
+            with b.loop(0, len(offsets)) as segment:
+                offset, start = b.load(runs, "int64", segment), segment * (outputs * depth)
+                with b.loop(0, whole, lanes) as k:
+                    add(start, offset, k, None)
+                if whole < depth:
+                    add(start, offset, b.index(whole), b.first_lanes(depth - whole, lanes))
+            for write, totals in zip(writes, sums, strict=True):
+                for f, total in enumerate(totals):
+                    b.store(b.convert(b.reduce("sum", total.get()), spec.result), write, f * spec.y[-1])
+
+        return shared_function(self.build, name, 2 * rows + 1, 0, fill)

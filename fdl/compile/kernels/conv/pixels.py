@@ -16,7 +16,7 @@ from llvmlite import ir
 from fdl.compile.kernels.conv.geometry import AxisPhase, Geometry
 from fdl.compile.kernels.conv.image import Image
 from fdl.compile.kernels.conv.spec import Convolution
-from fdl.compile.kernels.conv.walk import Walk
+from fdl.compile.kernels.conv.walk import Walk, coordinates
 from fdl.compile.kernels.finish import finish
 from fdl.compile.kernels.kernel import Epilogue, pieces, table
 from fdl.compile.kernels.pairs import PairPanel, words_of
@@ -117,6 +117,11 @@ class Plan:
     def depth(self, phase: Sequence[AxisPhase]) -> int:
         """Rows of `width` in a panel of packed weights: one for each tap of the phase and input channel."""
         return math.prod(len(p.taps) for p in phase) * self.inputs
+
+    def steps(self, phase: Sequence[AxisPhase]) -> list[list[int]]:
+        """Where the taps along each axis are in the image, from the first one."""
+        strides = self.image.strides
+        return [[i * p.dilation * s for i in range(len(p.taps))] for p, s in zip(phase, strides, strict=True)]
 
     @cached_property
     def weights(self) -> int:
@@ -236,9 +241,8 @@ class Pixels:
 
     def _run(self, phase: Sequence[AxisPhase]) -> tuple[int, list[int]]:
         """Length of a run of x that is contiguous in every position, and where the runs start."""
-        plan, strides = self.plan, self.plan.image.strides
-        steps = [[i * p.dilation * s for i in range(len(p.taps))] for p, s in zip(phase, strides, strict=True)]
-        dense = phase[-1].dilation * strides[-1] == plan.inputs and plan.spec.groups == 1
+        plan, steps = self.plan, self.plan.steps(phase)
+        dense = phase[-1].dilation * plan.image.strides[-1] == plan.inputs and plan.spec.groups == 1
         if not dense:
             return plan.inputs, summed(steps)
         return plan.inputs * len(phase[-1].taps), summed(steps[:-1])
@@ -291,16 +295,6 @@ class Pixels:
         for p, j, stride in zip(phase, where, self.spec.y[1:-1], strict=True):
             write = write + (j * p.period + p.first) * stride
         return self.build.at(self.y, write, self.spec.result)
-
-
-def coordinates(b: Build, position: Value, counts: Sequence[int]) -> list[Value]:
-    """The row-major number `position` as one index for each axis."""
-    result: list[Value] = []
-    for count in reversed(counts[1:]):
-        above = b.quotient(position, count)
-        result.insert(0, position - above * count)
-        position = above
-    return [position, *result]
 
 
 def summed(steps: Sequence[Sequence[int]]) -> list[int]:

@@ -33,13 +33,13 @@ def fits(spec: Convolution) -> bool:
     )  # fmt: skip
 
 
-def exchanged(spec: Convolution) -> Convolution | None:
+def exchanged(spec: Convolution, target: Target) -> Convolution | None:
     """The convolution of w by x, with the taps of y in reverse order, where x has more of what fills the lanes.
 
     It serves a gradient by the weights of few output channels, of stride 1.
     """
-    lanes_differ = spec.out_features <= 4 and spec.out_features < spec.batch
-    if not lanes_differ or any(d > 1 for d in (*spec.stride, *spec.rhs_dilation)):
+    few = spec.out_features <= target.tuning.dotted_features and spec.out_features < spec.batch
+    if not few or any(d > 1 for d in (*spec.stride, *spec.rhs_dilation)):
         return None
     return replace(
         spec, batch=spec.out_features, out_features=spec.batch, in_spatial=spec.window, window=spec.in_spatial,

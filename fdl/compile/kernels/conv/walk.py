@@ -84,7 +84,7 @@ def _emit(outside: Build, name: str, tile: Tile, axes: int) -> ir.Function:
     a, b, c, _, numbers = function.args
     depth, segments, b_step, ahead, *rest = (build.load(numbers, int64, n) for n in range(_COUNTS + 5 * axes))
     counts, *moves = (rest[n : n + axes] for n in range(0, len(rest), axes))
-    where = _coordinates(build, build.argument(3, int64), counts)
+    where = coordinates(build, build.argument(3, int64), counts)
     in_a, in_c = (tile.stored[n] or tile.dtype for n in (0, 2))
     # A register each: sums of pointers would take instructions in the loop.
     read = _positions(build, a, in_a, tile.rows, where, counts, moves[:2])
@@ -105,11 +105,11 @@ def _emit(outside: Build, name: str, tile: Tile, axes: int) -> ir.Function:
     return function
 
 
-def _coordinates(build: Build, position: Value, counts: Sequence[Value]) -> list[Value]:
+def coordinates(build: Build, position: Value, counts: Sequence[int | Value]) -> list[Value]:
     """The row-major number `position` as one index for each axis."""
     result: list[Value] = []
     for count in reversed(counts[1:]):
-        above = build.value(build.ir.udiv(position.ir, count.ir), int64)
+        above = build.quotient(position, count)
         result.insert(0, position - above * count)
         position = above
     return [position, *result]

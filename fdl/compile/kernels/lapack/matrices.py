@@ -113,6 +113,12 @@ def poison(build: Build, pointer: ir.Value, dtype: DType, count: IndexLike) -> V
     return build.reduce("sum", (first + second) + (third + fourth)) + rest.get()
 
 
+def leave_in_order(order: Matrix, count: int) -> None:
+    """Make the numbers of rows 0, 1, 2, ..."""
+    with order.build.loop(0, count) as i:
+        order.store(order.build.convert(i, order.dtype), 0, i)
+
+
 def follow(pivots: Matrix, order: Matrix, count: int) -> None:
     """Exchange numbers of rows as so many pivots say, one after the other."""
     with pivots.build.loop(0, count) as i:

@@ -7,7 +7,7 @@ factors and systems are computed from that, so that nothing has to be transposed
 from collections.abc import Sequence
 
 from fdl.compile.kernels.lapack.calls import LapackLowering, Work
-from fdl.compile.kernels.lapack.matrices import Matrix, copy, follow, poison
+from fdl.compile.kernels.lapack.matrices import Matrix, copy, follow, leave_in_order, poison
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import Variable
 from fdl.compile.llvm.values import Value
@@ -60,13 +60,11 @@ class LapackLu(LapackLowering[Lu]):
         columns = work.columns("a", m)
         copy(a, columns, m, n)
         bad = poison(build, columns.pointer, columns.real, m * n * columns.parts)
-        with build.loop(0, m) as i:
-            permutation.store(build.convert(i, int32), 0, i)
+        leave_in_order(permutation, m)
         with build.if_else(build.ne(bad, bad)) as (wrong, right):
             with wrong:
                 factors.spread_nan(m, n)
-                with build.loop(0, min(m, n)) as i:
-                    pivots.store(build.convert(i, int32), 0, i)
+                leave_in_order(pivots, min(m, n))
             with right:
                 work.call("getrf", m, n, columns.pointer, m, pivots.pointer, work.info)
                 copy(columns, factors, m, n)

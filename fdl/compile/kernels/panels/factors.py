@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.kernels.panels.step import VECTORS, PanelStep, block_rows, panel_width, shared_function
+from fdl.compile.kernels.kernel import shared_function
+from fdl.compile.kernels.panels.step import VECTORS, PanelStep, block_rows, panel_width
 from fdl.compile.kernels.panels.store import Panels
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.memory import IndexLike

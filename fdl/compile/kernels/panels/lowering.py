@@ -15,7 +15,7 @@ from fdl.compile.ir.affine import strides
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.kernel import call_divided, offset_of_unit
 from fdl.compile.kernels.lapack.calls import LapackLowering
-from fdl.compile.kernels.lapack.matrices import Matrix, follow, poison
+from fdl.compile.kernels.lapack.matrices import Matrix, follow, leave_in_order, poison
 from fdl.compile.kernels.lapack.systems import (
     LapackCholesky,
     LapackLu,
@@ -220,16 +220,14 @@ class LuInPanels(PanelLowering[Lu]):
     def matrix(self, operation: Lu, types: Types, work: PanelWork, grids: Sequence[Matrix], part: Value) -> None:
         build, (a, factors, pivots, permutation) = work.build, grids
         m, n = types[0].shape[-2:]
-        with build.loop(0, m) as i:
-            permutation.store(build.convert(i, int32), 0, i)
+        leave_in_order(permutation, m)
         held = work.panels(m)
         fill(held, a, m, n)
         bad = poison(build, held.pointer, work.dtype, _bytes(m, n, build.target, work.dtype) // work.dtype.itemsize)
         with build.if_else(build.ne(bad, bad)) as (wrong, right):
             with wrong:
                 factors.spread_nan(m, n)
-                with build.loop(0, min(m, n)) as i:
-                    pivots.store(build.convert(i, int32), 0, i)
+                leave_in_order(pivots, min(m, n))
             with right:
                 lu(build, work.dtype, held.pointer, pivots.pointer, work.place("column"), m, n, held.distance)
                 empty(factors, held, m, n)

@@ -7,7 +7,6 @@ the product is read. Extents are arguments: one function serves matrices of all 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -171,15 +170,3 @@ def _add(build: Build, row: Sequence[Variable], factor: Value, other: Sequence[V
     """Add a multiple of a row to another."""
     for part, more in zip(row, other, strict=True):
         part.set(build.fma(build.broadcast(factor, more.get().lanes), more.get(), part.get()))
-
-
-def shared_function(build: Build, name: str, pointers: int, numbers: int, fill: Any) -> ir.Function:
-    """The private function of a name, of pointers and 64-bit numbers; ``fill(build, pointers, numbers)`` emits it."""
-    known = build.module.globals.get(name)
-    if known is None:
-        known = new_function(build.module, name, [POINTER] * pointers + [I64] * numbers)
-        known.attributes.add("noinline")
-        inner = Build(build.module, build.target, known)
-        fill(inner, known.args[:pointers], [inner.value(n, "int64") for n in known.args[pointers:]])
-        inner.ret()
-    return known

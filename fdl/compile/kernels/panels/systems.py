@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.kernels.panels.step import PanelStep, block_rows, shared_function
+from fdl.compile.kernels.kernel import shared_function
+from fdl.compile.kernels.panels.step import PanelStep, block_rows
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.memory import IndexLike
 from fdl.compile.llvm.values import Value
