@@ -82,6 +82,12 @@ class Target:
         )
 
     @property
+    def takes_floats_apart(self) -> bool:
+        """Whether vectors have 512 bits and there are the instructions of AVX-512 for exponents and small tables."""
+        has = self.features.split(",")
+        return self.vector_bits == 512 and ("+avx512f" in has or self.cpu == "x86-64-v4")
+
+    @property
     def fast_gather(self) -> bool:
         """Whether one instruction gathers a vector faster than loads of single elements do."""
         return self.vector_bits == 512 and self.cpu in _FAST_GATHER

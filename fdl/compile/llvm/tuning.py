@@ -102,6 +102,9 @@ class Tuning:
     unrolled_body: int = 12
     #: Machine instructions of a body, about, of which two vectors are worked on at once, so that neither waits.
     chained_work: int = 12
+    #: Instructions of such a body at most of which four vectors are worked on, where a register has 512 bits: longer
+    #: ones keep more numbers in registers.
+    chained_body: int = 8
     #: Iterations of a tile along each of two loops that cross: cache lines of one tile stay in the first level.
     crossing_tile: int = 32
     #: Lanes of a square of them that is transposed in registers, and its instructions times its lanes, at most.

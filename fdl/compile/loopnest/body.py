@@ -81,10 +81,13 @@ class BodyEmitter:
 
     @property
     def abreast(self) -> int:
-        """Registers of each vector: two where an element is so much work, one step after the other, that a processor
-        does not reach the next one while it waits. More than one would change in which order numbers are added up."""
-        varying = (i for i, fixed in zip(self.loops.instructions, self.invariant, strict=True) if not fixed)
-        return 2 if not self.loops.reductions and work_of(varying) >= self.tuning.chained_work else 1
+        """Registers of each vector: two, or four where there are enough, if an element is so much work, one step after
+        the other, that a processor does not reach the next one while it waits. More than one would change in which
+        order numbers are added up."""
+        varying = [i for i, fixed in zip(self.loops.instructions, self.invariant, strict=True) if not fixed]
+        if self.loops.reductions or work_of(varying) < self.tuning.chained_work:
+            return 1
+        return 4 if self.build.target.vector_bits == 512 and len(varying) <= self.tuning.chained_body else 2
 
     def dtypes(self) -> Iterator[DType]:
         """The dtypes of what varies from lane to lane."""

@@ -11,7 +11,21 @@ import numpy as np
 
 from fdl.compile.llvm.function import FunctionBuilder
 from fdl.compile.llvm.values import Value
-from fdl.compile.llvm.vecmath.tables import DOUBLE, LOG_SINGLE, POWER_LOG, MathFunction, format_of, polynomial
+from fdl.compile.llvm.vecmath import parts
+from fdl.compile.llvm.vecmath.tables import (
+    DOUBLE,
+    EXP_SHORT,
+    LOG_FROM_THREE_QUARTERS,
+    LOG_INVERSES,
+    LOG_SHORT,
+    LOG_SINGLE,
+    LOG_SIXTEENTHS,
+    POWER_LOG,
+    SIXTEENTHS,
+    MathFunction,
+    format_of,
+    polynomial,
+)
 from fdl.dtypes import float64
 
 
@@ -84,6 +98,8 @@ def exp(b: FunctionBuilder, x: Value, low: Value | None = None) -> Value:
     """exp(x + low)."""
     f = format_of(x.dtype)
     x, vanishes = _within(b, x, f.exp_low, f.exp_high)
+    if b.target.takes_floats_apart:
+        return b.select(vanishes, 0.0, parts.scaled(b, *_unscaled_exp(b, x, low)))
     # With twice the bias in them, either half of the bits is a power of two but for a shift that drops what is above.
     r, bits = _divided(b, x, 2 * f.bias)
     r = r if low is None else r + low
@@ -91,6 +107,21 @@ def exp(b: FunctionBuilder, x: Value, low: Value | None = None) -> Value:
     for step in (half, bits - half):
         result = result * b.bitcast(b.shift_left(step, f.mantissa), x.dtype)
     return b.select(vanishes, 0.0, result)
+
+
+def _unscaled_exp(b: FunctionBuilder, x: Value, low: Value | None = None) -> tuple[Value, Value]:
+    """(m, k): exp(x + low) = m 2^floor(k), for `parts.scaled`; in float64 with sixteenths of k from a table."""
+    f = format_of(x.dtype)
+    steps = 16 if x.dtype == float64 else 1
+    shifted = b.fma(x, steps / math.log(2), f.magic)
+    k = shifted - f.magic
+    r = b.fma(k, -f.ln2_low / steps, b.fma(k, -f.ln2_high / steps, x))
+    r = r if low is None else r + low
+    if steps == 1:
+        return polynomial(b, r, (1.0, 1.0, *f.exp)), k
+    power = parts.looked_up(b, SIXTEENTHS, b.bitcast(shifted, f.integer), x.dtype)
+    rest = b.fma(r * r, polynomial(b, r, EXP_SHORT), r)
+    return b.fma(power, rest, power), k * (1 / steps)
 
 
 def exp_parts(b: FunctionBuilder, x: Value) -> tuple[Value, Value]:
@@ -162,6 +193,8 @@ def _log_positive(b: FunctionBuilder, x: Value, correction: Value | None = None,
 
 def log(b: FunctionBuilder, x: Value) -> Value:
     """Natural logarithm: in float32 by a longer polynomial of m - 1, which takes less than the division."""
+    if b.target.takes_floats_apart:
+        return _log_by_parts(b, x)
     f = format_of(x.dtype)
     if x.dtype == float64:
         return _log_special(b, x, _log_positive(b, x))
@@ -170,6 +203,28 @@ def log(b: FunctionBuilder, x: Value) -> Value:
     z = t * t
     rest = b.fma(z * t, polynomial(b, t, LOG_SINGLE), k * f.ln2_low)
     return _log_special(b, x, b.fma(k, f.ln2_high, t + b.fma(z, -0.5, rest)))
+
+
+def _log_by_parts(b: FunctionBuilder, x: Value) -> Value:
+    """log(x), where instructions give the exponent and the significand: -inf, inf and NaN come from them.
+
+    In float64 the product of the significand and an inverse from a table is close to 1, and the logarithms of the
+    inverses have 42 bits behind the point, so that adding one to the exponent's share is exact (P. T. P. Tang,
+    "Table-driven implementation of the logarithm function in IEEE floating-point arithmetic", 1990).
+    """
+    f = format_of(x.dtype)
+    m = parts.significand(b, x)
+    k = parts.exponent(b, x) - parts.exponent(b, m)
+    if x.dtype == float64:
+        place = b.shift_right_logical(b.bitcast(m, f.integer), f.mantissa - 4)
+        t = b.fma(m, parts.looked_up(b, LOG_INVERSES, place, x.dtype), -1.0)
+        whole = b.fma(k, f.ln2_high, parts.looked_up(b, LOG_SIXTEENTHS, place, x.dtype))
+        rest = b.fma(t * t, polynomial(b, t, LOG_SHORT), k * f.ln2_low)
+        return whole + (t + rest)
+    t = m - 1.0
+    z = t * t
+    rest = b.fma(z * t, polynomial(b, t, LOG_FROM_THREE_QUARTERS), k * f.ln2_low)
+    return b.fma(k, f.ln2_high, t + b.fma(z, -0.5, rest))
 
 
 def log2(b: FunctionBuilder, x: Value) -> Value:
@@ -260,7 +315,11 @@ def cosh(b: FunctionBuilder, x: Value) -> Value:
 
 
 def _half_exp(b: FunctionBuilder, x: Value) -> Value:
-    """exp(x) / 2 without overflow of exp(x)."""
+    """exp(x) / 2 for positive x, without overflow of exp(x)."""
+    if b.target.takes_floats_apart:
+        limit = format_of(x.dtype).exp_high + 1.0
+        mantissa, k = _unscaled_exp(b, b.select(x > limit, limit, x))
+        return parts.scaled(b, mantissa, k - 1.0)
     root = exp(b, x * 0.5)
     return root * 0.5 * root
 
