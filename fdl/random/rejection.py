@@ -21,7 +21,7 @@ from fdl.ops.arithmetic import stop_gradient
 from fdl.ops.quantile import gamma_sensitivity
 from fdl.ops.random_bits import key_unwrap, key_wrap
 from fdl.random.basic import exponential, normal, uniform
-from fdl.random.keys import Array, split
+from fdl.random.keys import Array, fold_in, split
 
 #: Gamma numbers that are drawn together: the slowest of a few needs fewer trials than that of all. One trial of so many
 #: is still enough work for threads to divide.
@@ -31,6 +31,11 @@ _BLOCK = 512
 def _again(key: Array) -> Array:
     """The same key, for the other of two methods, of which one gives each number: that is no reuse."""
     return key_wrap(key_unwrap(key))
+
+
+def _keys(key: Array, count: int) -> Array | list[Array]:
+    """The keys of `split`, for one key of many: each by itself, so that loops run along the many and not the few."""
+    return [fold_in(key, place) for place in range(count)] if config.threefry_partitionable else split(key, count)
 
 
 def gamma_numbers(key: Array, a: Array, log: bool) -> Array:
@@ -61,7 +66,7 @@ def _gamma_draws(key: Array, a: Array, log: bool) -> Array:
 @jit
 def _gammas(keys: Array, a: Array) -> Array:
     def one(key: Array, a: Array) -> Array:
-        trials, boost = split(key)
+        trials, boost = _keys(key, 2)
         # A gamma number of shape a < 1 is one of shape a + 1 times a power of a uniform number.
         factor = fnp.where(a >= 1, fnp.ones_like(a), (1 - uniform(boost, (), a.dtype)) ** (1 / a))
         d, v = _marsaglia(trials, a)
@@ -73,7 +78,7 @@ def _gammas(keys: Array, a: Array) -> Array:
 @jit
 def _log_gammas(keys: Array, a: Array) -> Array:
     def one(key: Array, a: Array) -> Array:
-        trials, boost = split(key)
+        trials, boost = _keys(key, 2)
         log_uniform = -exponential(boost, (), a.dtype)
         d, v = _marsaglia(trials, a)
         added = fnp.where((a >= 1) | (log_uniform == 0), fnp.zeros_like(a), log_uniform * (1 / a))
@@ -99,7 +104,7 @@ def _marsaglia(key: Array, a: Array) -> tuple[Array, Array]:
         """A normal number x with 1 + c x > 0, and that."""
 
         def draw(state: Any) -> Any:
-            key, draw = split(state[0])
+            key, draw = _keys(state[0], 2)
             x = normal(draw, (), dtype)
             return key, x, 1 + x * c
 
@@ -111,7 +116,7 @@ def _marsaglia(key: Array, a: Array) -> tuple[Array, Array]:
         return (u >= 1 - number(0.0331) * (x2 * x2)) & (fnp.log(u) >= log_density)
 
     def trial(state: Any) -> Any:
-        key, for_x, for_u = split(state[0], 3)
+        key, for_x, for_u = _keys(state[0], 3)
         x, v = positive(for_x)
         return key, x * x, v * v * v, uniform(for_u, (), dtype)
 

@@ -144,3 +144,19 @@ def test_gamma_numbers_of_several_blocks():
     np.testing.assert_array_equal(drawn[:1100], np.asarray(random.gamma(random.key(3), a[:1100])))
     assert stats.kstest(stats.gamma(a).cdf(drawn), "uniform").pvalue > 0.01
     assert random.loggamma(random.key(3), 2.0, (40, 30)).shape == (40, 30)
+
+
+def test_keys_one_by_one_are_those_of_a_split() -> None:
+    """Gamma numbers take them so; checks of keys that are used twice agree."""
+    fdl.config.debug_key_reuse = True
+    try:
+        found = np.asarray(fdl.jit(lambda key: random.gamma(key, 0.5, (515,)))(random.key(3)))
+    finally:
+        fdl.config.debug_key_reuse = False
+    keys = random.split(random.key(3), 515)
+    split = fdl.vmap(lambda key: random.split(key, 3))(keys)
+    for place in range(3):
+        single = fdl.vmap(lambda key, place=place: random.fold_in(key, place))(keys)
+        np.testing.assert_array_equal(random.key_data(single), random.key_data(split[:, place]))
+    np.testing.assert_array_equal(found[:3], np.asarray(random.gamma(random.key(3), 0.5, (600,)))[:3])
+    assert stats.kstest(found, stats.gamma(0.5).cdf).pvalue > 1e-4
