@@ -11,7 +11,7 @@ import fdl
 import fdl.numpy as fnp
 from fdl.array import LARGE
 from fdl.compile.runtime import blocks as module
-from fdl.compile.runtime.blocks import BlockPool, blocks
+from fdl.compile.runtime.blocks import Block, BlockPool, blocks
 
 FLOAT = np.dtype(np.float32)
 SHAPE = (LARGE // 4,)
@@ -68,6 +68,18 @@ def test_results_of_jitted_functions():
     assert address(f(x)) != place and window[0] == 2
     del window
     assert address(f(x)) == place
+
+
+def test_many_results_are_on_blocks_if_they_are_large_together():
+    f = fdl.jit(lambda xs: ([x + 1 for x in xs], xs[0][:3]))
+    for extent, expected in ((LARGE // 16, True), (LARGE // 64, False)):
+        xs = [np.full(extent, n, np.float32) for n in range(8)]
+        for _ in range(3):  # the first call of a type is made by Python, the others by machine code
+            large, small = f(xs)
+            for x, y in zip(xs, large, strict=True):
+                np.testing.assert_array_equal(y, x + 1)
+                assert isinstance(y._data.base, Block) == expected
+            assert small.shape == (3,) and not isinstance(small._data.base, Block)
 
 
 def test_donated_blocks_are_overwritten():

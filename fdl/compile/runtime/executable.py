@@ -30,6 +30,10 @@ from fdl.threads import get_num_threads
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 _HOST = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p))
 
+#: Bytes of a result from which on it comes from the pool if the call's results are large together: one by one, NumPy's
+#: memory is used again, but the pages of many that die at once go back to the operating system.
+_PART = 1 << 15
+
 #: What a host call returns when Python raised.
 RAISED = 1
 
@@ -122,7 +126,7 @@ class MachineCode:
     ) -> None:
         self._address, self._function, self._fixed = address, _RUN(address), (callbacks, constants)
         self.output_types, self.scratch_bytes = tuple(output_types), scratch_bytes
-        self.makers = [_maker(t) for t in output_types]
+        self.makers = _makers(output_types)
         self.reused: dict[int, int] = {}
 
     @property
@@ -218,10 +222,14 @@ class Executable(MachineCode):
         return 0
 
 
-def _maker(kind: TensorType) -> Callable[[], np.ndarray]:
-    """What makes an array of a type; large ones on memory of the pool."""
-    empty = blocks.empty if kind.size * kind.dtype.itemsize >= LARGE else np.empty
-    return partial(empty, kind.shape, kind.dtype)
+def _makers(kinds: Sequence[TensorType]) -> list[partial[np.ndarray]]:
+    """What makes the arrays of a call's results; where they are large together, most are on memory of the pool."""
+    sizes = [kind.size * kind.dtype.itemsize for kind in kinds]
+    least = _PART if sum(sizes) >= LARGE else LARGE
+    return [
+        partial(blocks.empty if size >= least else np.empty, kind.shape, kind.dtype)
+        for kind, size in zip(kinds, sizes, strict=True)
+    ]
 
 
 def _constant_table(constants: Sequence[bytes], addresses: dict[int, int]) -> tuple[list[object], int]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fdl.array import LARGE, Array
+from fdl.array import Array
 from fdl.compile.llvm.target import host_target
 from fdl.compile.runtime.blocks import Block
 from fdl.compile.runtime.executable import MachineCode, has_expected_layout
@@ -91,7 +91,7 @@ def native_call(
     for row, kind, given in zip(rows, types, donated, strict=False):
         row[: KIND_EXTENTS + kind.ndim] = id(kind.dtype), given, id(kind), kind.ndim, *kind.shape
     for number, (row, kind) in enumerate(zip(rows[len(types) :], outputs, strict=True)):
-        maker = id(makers[number]) if kind.size * kind.dtype.itemsize >= LARGE else 0
+        maker = 0 if makers[number].func is np.empty else id(makers[number])
         row[: KIND_EXTENTS + kind.ndim] = id(kind.dtype), reused.get(number, -1), maker, kind.ndim, *kind.shape
     method, library = _method()
     record.kept = executable, tuple(types), library
