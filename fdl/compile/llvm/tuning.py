@@ -49,7 +49,7 @@ class Tuning:
     product_tile_bytes: int = 768 * 1024
     #: Rows of a tile at least, if there are that many: of vectors along the rows, of products, and of sums over rows.
     tile_rows: int = 8
-    product_tile_rows: int = 48
+    product_tile_rows: int = 96
     summed_tile_rows: int = 4
     #: Bytes that a single row may work in: the second-level cache.
     row_bytes: int = 1024 * 1024
