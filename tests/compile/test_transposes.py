@@ -84,6 +84,30 @@ def test_activations_lie_as_they_are_computed():
     assert {p.flat.coefficients[-1] for p in places} == {1}
 
 
+@pytest.mark.parametrize("shape", [((7, 33), (33, 20)), ((3, 7, 5), (3, 5, 9)), ((4, 7, 5), (5, 9)), ((33,), (33, 20))])
+@pytest.mark.parametrize("which", [0, 1])
+def test_gradients_of_products_are_made_in_their_own_layout(shape, which):
+    """A gradient that is returned as it is takes one step: no transposed copy of it is made."""
+    operands = [RNG.standard_normal(s) for s in shape]
+    cotangent = RNG.standard_normal((operands[0] @ operands[1]).shape)
+
+    def gradient(x, y, g):
+        def product(z):
+            return z @ y if which == 0 else x @ z
+
+        return fdl.vjp(product, (x, y)[which])[1](g)[0]
+
+    steps = make_plan(prepared(program_of(gradient, *operands, cotangent))).steps
+    assert not any(isinstance(step, LoopNest) for step in steps)
+    found = np.asarray(fdl.jit(gradient)(*operands, cotangent))
+    x, y = operands
+    for index in [tuple(0 for _ in found.shape), tuple(n - 1 for n in found.shape)]:
+        step = np.zeros(found.shape)
+        step[index] = 1
+        change = step @ y if which == 0 else x @ step
+        np.testing.assert_allclose(found[index], (change * cotangent).sum(), 1e-12, 1e-12)
+
+
 @pytest.mark.parametrize("cpu", ["native", "x86-64", "native:512"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8", "uint16", "int64", "bool"])
 def test_squares_are_turned_in_registers(dtype: str, cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:

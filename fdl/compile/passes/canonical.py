@@ -49,31 +49,35 @@ def _untransposed(program: Program) -> list[Equation]:
         if isinstance(operation, DotGeneral):
             (out,) = equation.outputs
             after = users.get(out, [])
-            order = None
+            axes = None
             if len(after) == 1 and out not in returned:
-                order = _swapped(operation, equation, after[0].operation)
-            if order is not None:
+                axes = _swapped(operation, equation, after[0].operation)
+            if axes is not None:
                 contracting, batch_axes = operation.contracting[::-1], operation.batch_axes[::-1]
                 turned = replace(operation, contracting=contracting, batch_axes=batch_axes)
                 var = Var(turned.result(*(a.type for a in equation.inputs[::-1])))
-                changed[out] = var, order
+                if axes == tuple(range(len(axes))):
+                    (var,) = after[0].outputs
+                changed[out] = var, axes
                 found.append(replace(equation, operation=turned, inputs=equation.inputs[::-1], outputs=(var,)))
                 continue
         if isinstance(operation, Transpose) and equation.inputs[0] in changed:
-            var, order = changed[equation.inputs[0]]
-            axes = tuple(order[a] for a in operation.axes)
+            var, axes = changed[equation.inputs[0]]
+            if var in equation.outputs:
+                continue
             equation = replace(equation, operation=Transpose(axes), inputs=(var,))
         found.append(equation)
     return found
 
 
 def _swapped(operation: DotGeneral, equation: Equation, after: Operation) -> tuple[int, ...] | None:
-    """Where the axes of a product are in the product of swapped operands, if it is transposed so that this pays."""
+    """The axes by which the product of swapped operands is transposed instead of a product, if that pays."""
     x, y = (a.type for a in equation.inputs)
     batch, m, n = len(operation.batch_axes[0]), len(operation.free(x, 0)), len(operation.free(y, 1))
     if not isinstance(after, Transpose) or not m or not n or after.axes[-1] != batch + m - 1:
         return None
-    return (*range(batch), *range(batch + n, batch + n + m), *range(batch, batch + n))
+    order = (*range(batch), *range(batch + n, batch + n + m), *range(batch, batch + n))
+    return tuple(order[axis] for axis in after.axes)
 
 
 class _Rewriter:
