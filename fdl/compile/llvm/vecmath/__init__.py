@@ -8,8 +8,8 @@ subnormal numbers give what C's library gives:
 |---|---|---|---|---|---|
 | exp, exp2 | 1.1 | sinh, cosh | 3 | sin, cos | 1 |
 | expm1 | 2 | asinh | 2 | tan | 2.5 |
-| log, log1p | 1.5 | acosh, atanh | 2.5 | asin, acos | 3 |
-| log2 | 2 | erf | 1.5 | atan, atan2 | 2.5 |
+| log, log1p | 1.5 | acosh, atanh | 2.5 | acos | 1.5 |
+| log2 | 2 | erf | 1.5 | atan, atan2, asin | 2.5 |
 | log10, tanh, tanh_derivative | 3 | erfc, ndtr | 5 | cbrt | 1 |
 | logistic, logistic_density | 3 | gaussian | 1.5 | hypot, pow | 1 |
 | lgamma, digamma | 4 | erf_inv | 3.5 | trigamma | 5 |

@@ -18,6 +18,7 @@ The coefficients interpolate the functions at Chebyshev nodes; degrees are the l
 | digamma | digamma(1 + u) / (u - root) | u | u from 0 to 1 |
 | digamma_tail | x^2 (log(x) - 1 / (2 x) - digamma(x)) | 1 / x^2 | x from 8 |
 | trigamma_tail | x^3 (trigamma(x) - 1 / x - 1 / (2 x^2)) | 1 / x^2 | x from 8 |
+| asin | (asin(y) / y - 1) / y^2 | y^2 | y up to 1/2 |
 | atan | (atan(t) / t - 1) / t^2 | t^2 | t up to tan(pi / 8) |
 """
 
@@ -47,8 +48,8 @@ class Format:
         magic: 1.5 * 2^mantissa: adding it rounds to an integer that then is in the low bits.
         ln2_high, ln2_low: log(2) in two parts, the first short enough for exact products with exponents.
         exp_low, exp_high: beyond these exp is zero or infinite.
-        exp, log, erf, erf_tail, erfc, erf_inv, erf_inv_tail, sin, cos, atan, lgamma, lgamma_tail, digamma,
-            digamma_tail, trigamma_tail: coefficients, lowest degree first; see the functions that use them.
+        exp, log, erf, erf_tail, erfc, erf_inv, erf_inv_tail, sin, cos, asin, atan, lgamma, lgamma_tail,
+            digamma, digamma_tail, trigamma_tail: coefficients, lowest degree first; see the functions that use them.
     """
 
     integer: DType
@@ -67,6 +68,7 @@ class Format:
     erf_inv_tail: tuple[float, ...]
     sin: tuple[float, ...]
     cos: tuple[float, ...]
+    asin: tuple[float, ...]
     atan: tuple[float, ...]
     lgamma: tuple[float, ...]
     lgamma_tail: tuple[float, ...]
@@ -110,6 +112,7 @@ SINGLE = Format(
     ),
     sin=(-0.166666672, 0.00833333191, -0.000198400827, 2.72493139e-06),
     cos=(0.0416666642, -0.00138883002, 2.45474366e-05),
+    asin=(0.166666657, 0.0750009418, 0.0445994027, 0.0311006624, 0.0171492379, 0.0336908475),
     atan=(-0.333333313, 0.199995384, -0.142638966, 0.107430995, -0.06449835),
     lgamma=(
         0.5772157, -0.24525087, 0.15541719, -0.1149184, 0.09065067, -0.07072466, 0.049053866, -0.026312074,
@@ -180,6 +183,11 @@ DOUBLE = Format(
     cos=(
         0.041666666666666664, -0.0013888888888887382, 2.480158729874307e-05, -2.7557317260008837e-07,
         2.0876143827993133e-09, -1.1382456778061306e-11,
+    ),
+    asin=(
+        0.16666666666666669, 0.07499999999998433, 0.04464285714635543, 0.030381944138531247, 0.02237217294214989,
+        0.017352392720869973, 0.013971212973552933, 0.011479177415184906, 0.01032281435018578, 0.005457506718640358,
+        0.01740087944269402, -0.014851887071247204, 0.028757851367421566,
     ),
     atan=(
         -0.3333333333333333, 0.1999999999999548, -0.14285714284657894, 0.11111111014561013, -0.09090904549884611,

@@ -77,18 +77,33 @@ def atan(b: FunctionBuilder, x: Value) -> Value:
     return atan2(b, x, b.constant(1.0, x.dtype, x.lanes))
 
 
-def _other_leg(b: FunctionBuilder, x: Value) -> Value:
-    return b.sqrt((1.0 - x) * (x + 1.0))
+def _half_angle(b: FunctionBuilder, x: Value) -> tuple[Value, Value, Value, Value]:
+    """(s, v, w, p): |x| is small, and the inverse sine of v is v + w p.
+
+    Of a large |x| that of v / 2 is half of pi / 2 - asin(|x|): the root of (1 - |x|) / 2, which is exact.
+    """
+    size = b.abs(x)
+    small = size < 0.5
+    z = b.select(small, x * x, (1.0 - size) * 0.5)
+    root = b.sqrt(z)
+    v = b.select(small, size, root + root)
+    return small, v, v * z, polynomial(b, z, format_of(x.dtype).asin)
 
 
 def asin(b: FunctionBuilder, x: Value) -> Value:
     """Inverse sine; NaN beyond 1."""
-    return atan2(b, x, _other_leg(b, x))
+    small, v, w, p = _half_angle(b, x)
+    large = (math.pi / 2 - v) - b.fma(w, p, -_REST[str(x.dtype)] / 2)
+    return b.copysign(b.select(small, b.fma(w, p, v), large), x)
 
 
 def acos(b: FunctionBuilder, x: Value) -> Value:
     """Inverse cosine; NaN beyond 1."""
-    return atan2(b, _other_leg(b, x), x)
+    small, v, w, p = _half_angle(b, x)
+    rest, left = _REST[str(x.dtype)], x < 0.0
+    middle = (math.pi / 2 - b.copysign(v, x)) - b.fma(b.copysign(w, x), p, -rest / 2)
+    outer = b.select(left, (math.pi - v) - b.fma(w, p, -rest), b.fma(w, p, v))
+    return b.select(small, middle, outer)
 
 
 FUNCTIONS: dict[str, MathFunction] = {
