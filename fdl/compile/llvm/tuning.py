@@ -36,6 +36,8 @@ class Tuning:
     fusion_window: int = 8
     #: Operations in a row that are computed where the last one is read: index functions grow.
     inlined_depth: int = 40
+    #: Bytes of a result of one cheap operation that is rather computed again than stored: more than caches keep.
+    recomputed_bytes: int = 1 << 20
     #: Elements of a result that is computed as soon as it can be, so that nothing has to wait for it.
     early_elements: int = 16
 

@@ -15,6 +15,7 @@ from fdl.compile.fallback import Skip
 from fdl.compile.ir.affine import common_refinement, merged_strides, row_major, strides, unflatten
 from fdl.compile.ir.body import Body, Choose, Constant, Index, Load, NotAffine
 from fdl.compile.ir.fusion import Copy, Fusion, Standalone
+from fdl.compile.ir.plan import nbytes
 from fdl.compile.ir.reductions import REDUCTIONS
 from fdl.compile.ir.steps import View
 from fdl.compile.kernels import control_of, lowering_of
@@ -23,7 +24,7 @@ from fdl.compile.llvm.values import HALVES, transport_dtype
 from fdl.compile.lowerings.elementwise import is_lowerable
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import uses
-from fdl.dtypes import float32
+from fdl.dtypes import float32, float64
 from fdl.ops.arithmetic import Div, Sub
 from fdl.ops.convert import Convert
 from fdl.ops.elementwise import Add, Mul, Neg
@@ -123,22 +124,37 @@ class Schedule:
         )
 
     def is_recomputed(self, equation: Equation) -> bool:
-        """Whether a float32 result follows by a few cheap operations from one array of 16-bit floats.
+        """Whether a result follows by cheap operations from one array, so that reading that takes fewer bytes.
 
-        To read that, and compute again, takes fewer bytes than to store the result and read it.
+        A float32 result of an array of 16-bit floats is computed where it is read; so is a large one of an array that
+        is in memory anyway, by a single operation: it is not stored at all.
         """
         (out,) = equation.outputs
         users = self._users.get(out, [])
-        if out.type.dtype != float32 or not isinstance(equation.operation, _CHEAP) or not users:
+        if out.type.dtype not in (float32, float64) or not isinstance(equation.operation, _CHEAP) or not users:
             return False
         if any(classify(user) != "nest" for user in users):
             return False
+        extents = common_refinement(out.type.shape) or ()
         try:
-            loads = self.reads(equation, common_refinement(out.type.shape) or ())
+            loads = self.reads(equation, extents)
         except NotAffine:
             return False
-        large = {load.var for load in loads if 2 * load.var.type.size > out.type.size}
-        return len(large) == 1 and all(v.type.dtype in HALVES for v in large)
+        large = [load for load in loads if 2 * load.var.type.size > out.type.size]
+        if large and all(load.var.type.dtype in HALVES for load in large):
+            return out.type.dtype == float32 and len({load.var for load in large}) == 1
+        if len(large) != 1 or nbytes(out.type) < self.tuning.recomputed_bytes or isinstance(equation.operation, Div):
+            return False
+        (load,) = large
+        direct = (
+            load.var in map(self.base_buffer, equation.inputs) and load.flat == row_major(extents) and not load.guards
+        )
+        return direct and load.var.type.dtype == out.type.dtype and self.is_in_memory(load.var)
+
+    def is_in_memory(self, var: Var) -> bool:
+        """Whether a value has to be stored: it is given, or a nest after the step that makes it reads it."""
+        made = self.defining_step.get(var)
+        return made is not None and (made == -1 or any(n > made for n in self._readers.get(var, ())))
 
     def is_inner(self, equation: Equation) -> bool:
         """Whether an elementwise result has one elementwise user, which may as well read what the result is made of.
