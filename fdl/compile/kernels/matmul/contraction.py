@@ -26,6 +26,9 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
 
+#: Tiles of rows that read a right operand as it lies in memory; packing it would take as long.
+UNPACKED = 3
+
 #: Sums so short that passing distances to their tiles would cost some percent.
 SHORT = 16
 
@@ -121,6 +124,8 @@ class _Plan:
         vectors = self.target.tile()[1]
         if self.spec.m <= self.target.tile_rows(2):
             vectors = self.target.tile_vectors(self.spec.m)
+        elif vectors > 3 and self.target.tile_rows(vectors) < -(-self.spec.m // UNPACKED) <= self.target.tile_rows(3):
+            vectors = 3
         return min(vectors, most) * self.lanes
 
     @cached_property
@@ -188,7 +193,7 @@ class _Plan:
             return True
         if self.spec.b[2] == 1 and self.spec.n <= self.width >= self.spec.b[1]:
             return False  # B is a packed panel already.
-        return (self.spec.n > 1 and self.spec.b[2] != 1) or self.spec.m > (1 if self.halves else 3) * self.rows
+        return (self.spec.n > 1 and self.spec.b[2] != 1) or self.spec.m > (1 if self.halves else UNPACKED) * self.rows
 
     @cached_property
     def pack_a(self) -> bool:
