@@ -213,3 +213,18 @@ def test_programs_compute_the_same_bits(monkeypatch, rng):
     arrays = [np.asarray(a) for a in (*weights, images)]
     for one, other in zip(*(Compiled(program, donate, a).run(arrays) for a in (shared, alone)), strict=True):
         assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n; the end"])
+def test_a_module_may_begin_and_end_with_a_definition(end):
+    body = '  %"y" = mul i64 %"x", {}'
+    text = definition("f0", body.format(3)) + 'define void @"run"(ptr %"out")\n{\nentry:\n'
+    text += '  call void @"f0"(ptr %"out", i64 100)\n  call void @"f1"(ptr %"out", i64 100)\n  ret void\n}\n'
+    text += definition("f1", body.format(5)).rstrip() + end
+    shared = share_functions(text)
+    assert defined(shared) == ["f0", "run"] and shared.endswith(end) and results(shared, 1) == [500]
+
+
+def test_what_is_not_shared_keeps_its_text():
+    text = module(definition("f0", '  %"y" = mul i64 %"x", 3'), more='; define internal void @"f1"()')
+    assert share_functions(text) == text and share_functions("") == ""

@@ -9,7 +9,9 @@ names of constant tables of integers.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
+from itertools import chain
 from typing import NamedTuple
 
 #: More integers than this in a function stay as they are: most of the arguments are read from memory. That costs some
@@ -22,7 +24,9 @@ LEAST_SAVED = 2000
 #: Functions that call what has become one function may become one themselves.
 ROUNDS = 3
 
-_DEFINITION = re.compile(r'^define internal void @"([^"]+)"\(([^\n]*)\)([^()\n]*)\n\{\n(.*?)\n\}$', re.M | re.S)
+#: What precedes a definition, and all of it before the body.
+_START = "\ndefine internal void "
+_HEAD = re.compile(r'define internal void @"([^"]+)"\(([^\n]*)\)([^()\n]*)')
 _OPERAND = re.compile(
     r'(  %"[^"]+" = (?:(?:mul|add|sub)(?: nsw| nuw)*|icmp \w+)  ?i64 [^,]+, |'
     r'  %"seldom[^"]*" = udiv i64 [^,]+, |'
@@ -30,8 +34,6 @@ _OPERAND = re.compile(
 )
 #: What follows is a block of instructions.
 _BLOCK = re.compile(r"(?m)^(?=[^ \n][^\n]*:$)")
-#: Where products are summed, addresses with constant distances need no registers.
-_PRODUCT = re.compile(r"@\"llvm\.fma\.| fmul ")
 _TABLE = re.compile(r'(  %"[^"]+" = (?:getelementptr|load) \w+, ptr )(@"table\.\w+")')
 _ARGUMENT = re.compile(r'((?<=i64 )-?\d+(?=[,)])|(?<=ptr )@"table\.\w+"(?=[,)]))')
 _CALLED = re.compile(r'call void @"([^"]+)"\(([^()\n]*)\)')
@@ -57,24 +59,64 @@ class _Shared(NamedTuple):
 
 def share_functions(module: str) -> str:
     """The text of an LLVM module in which internal functions that are alike have become one."""
+    texts, read = _texts(module), cache(_Reading)
     for _ in range(ROUNDS):
-        shared = _shared_once(module)
-        if shared == module:
+        shared = _shared_once(texts, read)
+        if shared is None:
             break
-        module = shared
-    return module
+        texts = shared
+    return "".join(texts)
 
 
-def _shared_once(module: str) -> str:
-    named, called = Counter(_NAMED.findall(module)), Counter(name for name, _ in _CALLED.findall(module))
+class _Reading:
+    """What is known of a text of a module: the names in it, the functions that it calls, and itself as a function."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.names = _NAMED.findall(text)
+        self.called = [name for name, _ in _CALLED.findall(text)]
+
+    @cached_property
+    def function(self) -> _Function | None:
+        """The text as a function, if it is the definition of an internal one without result."""
+        head, found, body = self.text.partition("\n{\n")
+        match = _HEAD.fullmatch(head)
+        if not found or match is None:
+            return None
+        name, parameters, attributes = match.groups()
+        return _Function(name, parameters, attributes, *_cut(body.removesuffix("\n}")))
+
+    @property
+    def name(self) -> str:
+        """The name that is defined first, if any."""
+        return self.names[0] if self.names else ""
+
+
+def _texts(module: str) -> list[str]:
+    """The definitions of a module, each a text of its own, and what is between them."""
+    first, *rest = ("\n" + module).split(_START)
+    texts = [first]
+    for text in rest:
+        end = text.find("\n}\n")
+        end = len(text) if end < 0 else end + 2
+        texts += ["\n", _START[1:] + text[:end], text[end:]]
+    return ["".join(texts[:2])[1:], *texts[2:]]
+
+
+def _shared_once(texts: Sequence[str], read: Callable[[str], _Reading]) -> list[str] | None:
+    """The texts with functions that are alike made one, or None if there are none."""
+    readings = list(map(read, texts))
+    named = Counter(chain.from_iterable(reading.names for reading in readings))
+    called = Counter(chain.from_iterable(reading.called for reading in readings))
     groups: dict[tuple[str, ...], list[_Function]] = defaultdict(list)
-    for name, parameters, attributes, body in _DEFINITION.findall(module):
-        if named[name] == called[name] + 1:  # its address is taken nowhere
-            one = _Function(name, parameters, attributes, *_cut(body))
-            groups[str(name.startswith(LONG)), parameters, attributes, *one.pieces].append(one)
+    for reading in readings:
+        if not reading.text.startswith(_START[1:]) or named[reading.name] != called[reading.name] + 1:
+            continue  # no such function, or one whose address is taken
+        if one := reading.function:
+            groups[str(one.name.startswith(LONG)), one.parameters, one.attributes, *one.pieces].append(one)
     places: dict[str, _Shared] = {}
     definitions: dict[str, str] = {}
-    tables, before = list[str](), module.count('\n@"shared.')
+    tables, before = list[str](), sum(text.count('\n@"shared.') for text in texts)
     for functions in groups.values():
         columns = list(zip(*[one.integers for one in functions], strict=True))
         differing = sorted({column for column in columns if len(set(column)) > 1})
@@ -93,7 +135,7 @@ def _shared_once(module: str) -> str:
             definitions[one.name] = ""
         definitions[functions[0].name] = _with_parameters(functions[0], columns, given, numbers)
     if not places:
-        return module
+        return None
 
     def call(match: re.Match[str]) -> str:
         name, arguments = match.groups()
@@ -102,22 +144,28 @@ def _shared_once(module: str) -> str:
         added = ", ".join([*([arguments] if arguments else []), *places[name].arguments])
         return f'call void @"{places[name].name}"({added})'
 
-    module = _DEFINITION.sub(lambda match: definitions.get(match.group(1), match.group()), module)
-    return _CALLED.sub(call, module) + "".join(tables)
+    changed = []
+    for reading in readings:
+        text = definitions.get(reading.name, reading.text) if reading.text.startswith(_START[1:]) else reading.text
+        again = text is not reading.text or not places.keys().isdisjoint(reading.called)
+        changed.append(_CALLED.sub(call, text) if again else text)
+    return changed + tables
 
 
 def _cut(body: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The pieces and the integers of a body."""
     pieces, integers, piece = [], [], ""
     for block in _BLOCK.split(body):
-        if _PRODUCT.search(block):
-            piece += block
+        if '@"llvm.fma.' in block or " fmul " in block:
+            piece += block  # where products are summed, addresses with constant distances need no registers
             continue
         for line in block.splitlines(keepends=True):
             if "call " in line:
                 first, *rest = _ARGUMENT.split(line)
                 texts, found = [first, *rest[1::2]], rest[0::2]
-            elif match := _TABLE.match(line) or _OPERAND.match(line):
+            elif (line.rstrip()[-1:].isdigit() or '@"table.' in line) and (
+                match := _TABLE.match(line) or _OPERAND.match(line)
+            ):
                 texts, found = [match.group(1), line[match.end() :]], [match.group(2)]
             else:
                 texts, found = [line], []
