@@ -22,7 +22,7 @@ def batch_norm(x):
 
 
 def group_norm(x):
-    y = x.reshape(-1, 32, 8, 8)
+    y = x.reshape(2, -1, 8, 8)  # two images, so large that no tile holds one
     mean = y.mean((1, 3), keepdims=True)
     variance = ((y - mean) ** 2).mean((1, 3), keepdims=True)
     return ((y - mean) / fnp.sqrt(variance + 1e-5)).reshape(x.shape)
