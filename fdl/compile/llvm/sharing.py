@@ -88,8 +88,8 @@ class _Reading:
 
     @property
     def name(self) -> str:
-        """The name that is defined first, if any."""
-        return self.names[0] if self.names else ""
+        """The name of the internal function that the text defines, if it does."""
+        return self.names[0] if self.text.startswith(_START[1:]) else ""
 
 
 def _texts(module: str) -> list[str]:
@@ -110,7 +110,7 @@ def _shared_once(texts: Sequence[str], read: Callable[[str], _Reading]) -> list[
     called = Counter(chain.from_iterable(reading.called for reading in readings))
     groups: dict[tuple[str, ...], list[_Function]] = defaultdict(list)
     for reading in readings:
-        if not reading.text.startswith(_START[1:]) or named[reading.name] != called[reading.name] + 1:
+        if named[reading.name] != called[reading.name] + 1:
             continue  # no such function, or one whose address is taken
         if one := reading.function:
             groups[str(one.name.startswith(LONG)), one.parameters, one.attributes, *one.pieces].append(one)
@@ -146,7 +146,7 @@ def _shared_once(texts: Sequence[str], read: Callable[[str], _Reading]) -> list[
 
     changed = []
     for reading in readings:
-        text = definitions.get(reading.name, reading.text) if reading.text.startswith(_START[1:]) else reading.text
+        text = definitions.get(reading.name, reading.text)
         again = text is not reading.text or not places.keys().isdisjoint(reading.called)
         changed.append(_CALLED.sub(call, text) if again else text)
     return changed + tables

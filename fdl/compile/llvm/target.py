@@ -69,9 +69,11 @@ class Target:
         """How many pairs of 16-bit integers one instruction multiplies and adds up (`pmaddwd`); 0 if there is none."""
         if not process_triple().startswith("x86_64"):
             return 0
-        has = self.features.split(",")
-        wide, middle = "+avx512bw" in has or self.cpu == "x86-64-v4", "+avx2" in has or self.cpu == "x86-64-v3"
-        return 16 if wide else 8 if middle else 4
+        return 16 if self._has("+avx512bw", "x86-64-v4") else 8 if self._has("+avx2", "x86-64-v3") else 4
+
+    def _has(self, feature: str, level: str) -> bool:
+        """Whether there is a feature, which is named, or implied by the name of the processor."""
+        return feature in self.features.split(",") or self.cpu == level
 
     @cached_property
     def dot_bfloat16(self) -> bool:
@@ -84,8 +86,7 @@ class Target:
     @property
     def takes_floats_apart(self) -> bool:
         """Whether vectors have 512 bits and there are the instructions of AVX-512 for exponents and small tables."""
-        has = self.features.split(",")
-        return self.vector_bits == 512 and ("+avx512f" in has or self.cpu == "x86-64-v4")
+        return self.vector_bits == 512 and self._has("+avx512f", "x86-64-v4")
 
     @property
     def fast_gather(self) -> bool:

@@ -55,9 +55,10 @@ def _untransposed(program: Program) -> list[Equation]:
             if axes is not None:
                 contracting, batch_axes = operation.contracting[::-1], operation.batch_axes[::-1]
                 turned = replace(operation, contracting=contracting, batch_axes=batch_axes)
-                var = Var(turned.result(*(a.type for a in equation.inputs[::-1])))
                 if axes == tuple(range(len(axes))):
                     (var,) = after[0].outputs
+                else:
+                    var = Var(turned.result(*(a.type for a in equation.inputs[::-1])))
                 changed[out] = var, axes
                 found.append(replace(equation, operation=turned, inputs=equation.inputs[::-1], outputs=(var,)))
                 continue

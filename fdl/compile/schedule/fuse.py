@@ -135,21 +135,26 @@ class Schedule:
             return False
         if any(classify(user) != "nest" for user in users):
             return False
-        extents = common_refinement(out.type.shape) or ()
+        large = self.large_loads(equation)
+        if len({load.var for load in large}) != 1:
+            return False
+        (load, *others) = large
+        if load.var.type.dtype in HALVES:
+            return out.type.dtype == float32
+        if others or nbytes(out.type) < self.tuning.recomputed_bytes or isinstance(equation.operation, Div):
+            return False
+        direct = load.var in map(self.base_buffer, equation.inputs) and not load.guards
+        ordered = load.flat == row_major(load.flat.extents) and load.var.type.dtype == out.type.dtype
+        return direct and ordered and self.is_in_memory(load.var)
+
+    def large_loads(self, equation: Equation) -> list[Load]:
+        """What an equation loads from arrays of more than half its result's size; nothing if that is not known."""
+        (out,) = (v.type for v in equation.outputs)
         try:
-            loads = self.reads(equation, extents)
+            loads = self.reads(equation, common_refinement(out.shape) or ())
         except NotAffine:
-            return False
-        large = [load for load in loads if 2 * load.var.type.size > out.type.size]
-        if large and all(load.var.type.dtype in HALVES for load in large):
-            return out.type.dtype == float32 and len({load.var for load in large}) == 1
-        if len(large) != 1 or nbytes(out.type) < self.tuning.recomputed_bytes or isinstance(equation.operation, Div):
-            return False
-        (load,) = large
-        direct = (
-            load.var in map(self.base_buffer, equation.inputs) and load.flat == row_major(extents) and not load.guards
-        )
-        return direct and load.var.type.dtype == out.type.dtype and self.is_in_memory(load.var)
+            return []
+        return [load for load in loads if 2 * load.var.type.size > out.size]
 
     def is_in_memory(self, var: Var) -> bool:
         """Whether a value has to be stored: it is given, or a nest after the step that makes it reads it."""
@@ -169,11 +174,7 @@ class Schedule:
         if all(isinstance(a, Literal) or self.defining_step.get(a) == -1 or self.is_known(a) for a in equation.inputs):
             return True
         (out,) = (v.type for v in equation.outputs)
-        try:
-            loads = self.reads(equation, common_refinement(out.shape) or ())
-        except NotAffine:
-            return False
-        large = {load.var for load in loads if 2 * load.var.type.size > out.size}
+        large = {load.var for load in self.large_loads(equation)}
         return len(large) == 1 and all(v.type.dtype.itemsize <= out.dtype.itemsize for v in large)
 
     def is_free(self, equation: Equation) -> bool:

@@ -26,9 +26,6 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
 
-#: Tiles of rows that read a right operand as it lies in memory; packing it would take as long.
-UNPACKED = 3
-
 #: Sums so short that passing distances to their tiles would cost some percent.
 SHORT = 16
 
@@ -117,6 +114,11 @@ class _Plan:
         """Whether operands are converted when they are packed, and C is complete after one pass."""
         return self.spec.sums != self.spec.result
 
+    @property
+    def unpacked(self) -> int:
+        """Tiles of rows that read B as it lies in memory: packing it would take as long, unless it is converted."""
+        return 1 if self.halves else 3
+
     @cached_property
     def width(self) -> int:
         """Columns of a tile, whole vectors."""
@@ -124,7 +126,9 @@ class _Plan:
         vectors = self.target.tile()[1]
         if self.spec.m <= self.target.tile_rows(2):
             vectors = self.target.tile_vectors(self.spec.m)
-        elif vectors > 3 and self.target.tile_rows(vectors) < -(-self.spec.m // UNPACKED) <= self.target.tile_rows(3):
+        elif vectors > 3 and self.target.tile_rows(vectors) < -(-self.spec.m // self.unpacked) <= self.target.tile_rows(
+            3
+        ):
             vectors = 3
         return min(vectors, most) * self.lanes
 
@@ -193,7 +197,7 @@ class _Plan:
             return True
         if self.spec.b[2] == 1 and self.spec.n <= self.width >= self.spec.b[1]:
             return False  # B is a packed panel already.
-        return (self.spec.n > 1 and self.spec.b[2] != 1) or self.spec.m > (1 if self.halves else UNPACKED) * self.rows
+        return (self.spec.n > 1 and self.spec.b[2] != 1) or self.spec.m > self.unpacked * self.rows
 
     @cached_property
     def pack_a(self) -> bool:

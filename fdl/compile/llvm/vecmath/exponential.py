@@ -54,13 +54,19 @@ def two_sum(x: Value, y: Value) -> tuple[Value, Value]:
     return total, (x - (total - part)) + (y - part)
 
 
+def _rounded(b: FunctionBuilder, x: Value, magic: float, steps: int = 1) -> tuple[Value, Value, Value]:
+    """(r, k, k + magic): x = k log(2) / steps + r, where `magic` makes an integer of k."""
+    f = format_of(x.dtype)
+    shifted = b.fma(x, steps / math.log(2), magic)
+    k = shifted - magic
+    return b.fma(k, -f.ln2_low / steps, b.fma(k, -f.ln2_high / steps, x)), k, shifted
+
+
 def _divided(b: FunctionBuilder, x: Value, offset: int) -> tuple[Value, Value]:
     """(r, bits): x = k log(2) + r; the lowest bits are those of k + offset, those above them are the same for all x."""
     f = format_of(x.dtype)
-    magic = f.magic + offset
-    shifted = b.fma(x, 1 / math.log(2), magic)
-    k = shifted - magic
-    return b.fma(k, -f.ln2_low, b.fma(k, -f.ln2_high, x)), b.bitcast(shifted, f.integer)
+    r, _, shifted = _rounded(b, x, f.magic + offset)
+    return r, b.bitcast(shifted, f.integer)
 
 
 def _reduced(b: FunctionBuilder, x: Value) -> tuple[Value, Value]:
@@ -113,9 +119,7 @@ def _unscaled_exp(b: FunctionBuilder, x: Value, low: Value | None = None) -> tup
     """(m, k): exp(x + low) = m 2^floor(k), for `parts.scaled`; in float64 with sixteenths of k from a table."""
     f = format_of(x.dtype)
     steps = 16 if x.dtype == float64 else 1
-    shifted = b.fma(x, steps / math.log(2), f.magic)
-    k = shifted - f.magic
-    r = b.fma(k, -f.ln2_low / steps, b.fma(k, -f.ln2_high / steps, x))
+    r, k, shifted = _rounded(b, x, f.magic, steps)
     r = r if low is None else r + low
     if steps == 1:
         return polynomial(b, r, (1.0, 1.0, *f.exp)), k
@@ -195,14 +199,18 @@ def log(b: FunctionBuilder, x: Value) -> Value:
     """Natural logarithm: in float32 by a longer polynomial of m - 1, which takes less than the division."""
     if b.target.takes_floats_apart:
         return _log_by_parts(b, x)
-    f = format_of(x.dtype)
     if x.dtype == float64:
         return _log_special(b, x, _log_positive(b, x))
-    k, m = _split(b, x)
+    return _log_special(b, x, _log_of_parts(b, *_split(b, x), LOG_SINGLE))
+
+
+def _log_of_parts(b: FunctionBuilder, k: Value, m: Value, coefficients: tuple[float, ...]) -> Value:
+    """log(2^k m) in float32, by the coefficients of (log(1 + t) - t + t^2 / 2) / t^3 with t = m - 1."""
+    f = format_of(m.dtype)
     t = m - 1.0
     z = t * t
-    rest = b.fma(z * t, polynomial(b, t, LOG_SINGLE), k * f.ln2_low)
-    return _log_special(b, x, b.fma(k, f.ln2_high, t + b.fma(z, -0.5, rest)))
+    rest = b.fma(z * t, polynomial(b, t, coefficients), k * f.ln2_low)
+    return b.fma(k, f.ln2_high, t + b.fma(z, -0.5, rest))
 
 
 def _log_by_parts(b: FunctionBuilder, x: Value) -> Value:
@@ -221,10 +229,7 @@ def _log_by_parts(b: FunctionBuilder, x: Value) -> Value:
         whole = b.fma(k, f.ln2_high, parts.looked_up(b, LOG_SIXTEENTHS, place, x.dtype))
         rest = b.fma(t * t, polynomial(b, t, LOG_SHORT), k * f.ln2_low)
         return whole + (t + rest)
-    t = m - 1.0
-    z = t * t
-    rest = b.fma(z * t, polynomial(b, t, LOG_FROM_THREE_QUARTERS), k * f.ln2_low)
-    return b.fma(k, f.ln2_high, t + b.fma(z, -0.5, rest))
+    return _log_of_parts(b, k, m, LOG_FROM_THREE_QUARTERS)
 
 
 def log2(b: FunctionBuilder, x: Value) -> Value:
