@@ -10,7 +10,7 @@ import fdl.numpy as fnp
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8", "int64", "bool"])
 def test_places_are_those_of_numpy(rng, dtype):
     arrays = []
-    for shape in ((7, 1), (1, 5), (100, 3), (5, 9, 4), (37, 31), (35, 64), (3, 33, 2)):
+    for shape in ((7, 1), (1, 5), (100, 3), (5, 9, 4), (37, 31), (35, 64), (3, 33, 2), (50, 31), (200, 23)):
         x = (rng.normal(size=shape) * 3).astype(dtype)
         if x.dtype.kind == "f":
             x[rng.random(shape) < 0.05] = np.nan
@@ -24,3 +24,31 @@ def test_places_are_those_of_numpy(rng, dtype):
     for x, parts in zip(arrays, found, strict=True):
         for part, expected in zip(parts, places(np, x), strict=True):
             np.testing.assert_array_equal(part, expected)
+
+
+@pytest.mark.parametrize("width", [0, 1, 3, 10, 31])
+def test_lines_beside_each_other(rng, width):
+    """Columns that do not fill the last vector, of arrays that are views too."""
+    x = rng.integers(-9, 9, (80, width)).astype("f4")
+    x[rng.random(x.shape) < 0.02] = np.nan
+
+    def lines(xp, x):
+        views = (x, x[::-1], x[1::3], xp.stack([x, -x], 1)[:, 1])
+        return [f(v[:26], 0) for v in views for f in (xp.argmax, xp.argmin, xp.cumsum, xp.cumprod)]
+
+    for found, expected in zip(fdl.jit(lambda x: lines(fnp, x))(x), lines(np, x), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int16"])
+@pytest.mark.parametrize("count", [1, 2, 17, 33, 1000, 4099])
+def test_extremes_with_nan_anywhere(rng, dtype, count):
+    """In every lane, first, last and together with infinities."""
+    x = (rng.normal(size=(40, count)) * 3).astype(dtype)
+    if x.dtype.kind == "f":
+        x[np.arange(30), rng.integers(0, count, 30)] = np.nan
+        x[3, 0], x[4, -1], x[5], x[6, 0], x[31], x[32] = np.nan, np.nan, np.nan, np.inf, -np.inf, -0.0
+    extremes = fdl.jit(lambda x: [f(x, axis) for f in (fnp.max, fnp.min) for axis in (0, 1)] + [x[31:].max(), x.min()])
+    expected = [f(x, axis) for f in (np.max, np.min) for axis in (0, 1)] + [x[31:].max(), x.min()]
+    for found, wanted in zip(extremes(x), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)

@@ -147,7 +147,9 @@ def _lines(
     """(offset in each array..., lanes) for every line along `axis`, or `together`, for vectors of neighbouring lines.
 
     Lines of neighbouring elements are read by vectors only if they are short, since each lane reads cache lines of its
-    own. A generator inside open loops: its consumer emits the body between two steps.
+    own. What is left of the last axis is read by vectors of half as many elements each time, not one line after the
+    other: lines next to each other share their cache lines. A generator inside open loops: its consumer emits the body
+    between two steps.
     """
     others = [a for a in range(len(shape)) if a != axis]
     last = others[-1] if others else 0
@@ -156,9 +158,7 @@ def _lines(
     outer = others[:-1] if vector else others
     pieces = [(0, 1, 1)]
     if vector:
-        full = min(build.target.lanes(d) for d in dtypes)
-        whole = shape[last] // full * full
-        pieces = [p for p in ((0, whole, full), (whole, shape[last], 1)) if p[0] < p[1]]
+        pieces = list(_halved(shape[last], min(build.target.lanes(d) for d in dtypes)))
     for first, stop, lanes in pieces:
         with _Loops(build, [shape[a] for a in outer]) as counters, build.loop(first, stop, lanes) as i:
             offsets = []
@@ -168,6 +168,16 @@ def _lines(
                     total = total + counter * own[a]
                 offsets.append(total + i * own[last] if vector else total)
             yield (*offsets, lanes)
+
+
+def _halved(extent: int, lanes: int) -> Iterator[tuple[int, int, int]]:
+    """An axis in pieces (first, stop, lanes) of fewer and fewer lanes, each at most half of those before."""
+    first = 0
+    while first < extent:
+        stop = first + (extent - first) // lanes * lanes
+        if first < stop:
+            yield first, stop, lanes
+        first, lanes = stop, lanes // 2
 
 
 class _Loops:

@@ -352,7 +352,8 @@ class NestEmitter(BodyEmitter):
         """Combine one more vector with what has been reduced."""
         for variable, reduction in zip(variables, self.loops.reductions, strict=True):
             value = self.build.convert(values[reduction.number], accumulator(reduction.var.type.dtype))
-            variable.set(self.combine(reduction, variable.get(), value))
+            # The element first: whether an extreme is NaN is then asked of it while the one so far is not complete.
+            variable.set(self.combine(reduction, value, variable.get()))
 
     def combine(self, reduction: Reduce, x: Value, y: Value) -> Value:
         """Two accumulators as one."""
