@@ -1,7 +1,7 @@
 """A Program as Python code that calls NumPy: the references of its operations, without what leads to them."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,9 @@ class NumPyCode:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        operations = [equation.operation for equation in program.equations]
+        self.moved = all(operation.lowering_kind == "move" for operation in operations)  # which raises no warning
+        self.single = len(operations) == 1
         self.scope: dict[str, Any] = {"Array": Array, "ndarray": np.ndarray, "asarray": np.asarray, "quiet": quiet}
         self.lines: list[str] = []
         self.names: dict[Any, str] = {var: f"a{number}" for number, var in enumerate(program.inputs)}
@@ -76,9 +79,13 @@ class NumPyCode:
         function = _compiled(operation) if draws(operation) else operation.reference_for(*types)
         reference = self.constant("f", function if native is None else _of_memory(native))
         self.names.update(zip(equation.outputs, names, strict=True))
-        self.lines.append(f"{', '.join(names)}{',' * operation.multiple} = {reference}({given})")
+        self.lines.append(f"{', '.join(names)}{',' * operation.multiple} = {self.call(reference, given)}")
         for name in names:
             self.lines.append(f"if type({name}) is not ndarray: {name} = asarray({name})")
+
+    def call(self, function: str, operands: str) -> str:
+        """A call of a reference; of the only one without a function around it that takes the warnings away."""
+        return f"quiet.run({function}, {operands})" if self.single and not self.moved else f"{function}({operands})"
 
     def numbers(self, atom: Atom) -> np.ndarray | None:
         """The numbers of what is known beforehand."""
@@ -100,24 +107,31 @@ class NumPyCode:
 
     def of_arrays(self) -> Callable[..., tuple[np.ndarray, ...]]:
         """The function from NumPy arrays to a tuple of them."""
-        given = ", ".join([f"a{number}" for number in range(len(self.program.inputs))])
-        loud = f"def steps({given}):", *self.lines, f"return ({''.join([f'{r}, ' for r in self.results()])})"
-        silent = f"def call({given}):", f"return quiet.run(steps, {given})"
-        exec("\n".join(["\n    ".join(loud), "\n    ".join(silent)]), self.scope)
-        made: Callable[..., tuple[np.ndarray, ...]] = self.scope["call"]
-        return made
+        given = [f"a{number}" for number in range(len(self.program.inputs))]
+        return self.made(given, [*self.computed(given), f"return ({''.join([f'{r}, ' for r in self.results()])})"])
 
     def function(self, structure: Any) -> Callable[..., Any]:
         """The function of Arrays; what it returns has the given structure."""
+        given = [f"a{number}" for number in range(len(self.program.inputs))]
         results = [f"Array({result})" for result in self.results()]
         self.scope["whole"] = functools.partial(tree.unflatten, structure)
         whole = results[0] if structure == LEAF else f"whole([{', '.join(results)}])"
-        given = [f"a{number}" for number in range(len(self.program.inputs))]
-        memory = ", ".join([f"{name}._data" for name in given])
-        loud = f"def steps({', '.join(given)}):", *self.lines, f"return {whole}"
-        moved = all(equation.operation.lowering_kind == "move" for equation in self.program.equations)
-        run = "steps(" if moved else "quiet.run(steps, "  # what is only moved raises no warning
-        silent = f"def call({', '.join(given)}):", f"return {run}{memory})"
-        exec("\n".join(["\n    ".join(loud), "\n    ".join(silent)]), self.scope)
-        made: Callable[..., Any] = self.scope["call"]
-        return made
+        memory = [f"{name} = {name}._data" for name in given]
+        return self.made(given, [*memory, *self.computed(given), f"return {whole}"])
+
+    def computed(self, given: Sequence[str]) -> list[str]:
+        """Lines that compute all values, without NumPy's warnings."""
+        if self.moved or self.single:
+            return self.lines
+        results = [self.names[atom] for atom in self.program.outputs if self.numbers(atom) is None]
+        names = ", ".join(dict.fromkeys([name for name in results if name not in given]))
+        if not names:
+            return []
+        self.made(given, [*self.lines, f"return {names}"], "steps")
+        return [f"{names} = quiet.run(steps, {', '.join(given)})"]
+
+    def made(self, given: Sequence[str], lines: Sequence[str], name: str = "call") -> Callable[..., Any]:
+        """A function of the names `given` that consists of some lines."""
+        exec("\n    ".join([f"def {name}({', '.join(given)}):", *lines]), self.scope)
+        found: Callable[..., Any] = self.scope[name]
+        return found

@@ -115,6 +115,8 @@ DIRECTIONS = "directions of a Jacobian"
 
 
 class _Context(threading.local):
+    """What a thread runs in; hot code reads `interpreter`, others call the functions below."""
+
     base: Interpreter
     lift: Callable[[Any], Value]
     interpreter: Interpreter | None = None
@@ -122,7 +124,7 @@ class _Context(threading.local):
     line = ""
 
 
-_context = _Context()
+context = _Context()
 
 
 def set_base(interpreter: Interpreter, lift: Callable[[Any], Value]) -> None:
@@ -133,17 +135,17 @@ def set_base(interpreter: Interpreter, lift: Callable[[Any], Value]) -> None:
 
 def lift(value: Any) -> Value:
     """`value` itself if it is a Value that is not weak, else the array made of it."""
-    return value.strong() if isinstance(value, Value) else _context.lift(value)
+    return value.strong() if isinstance(value, Value) else context.lift(value)
 
 
 def current() -> Interpreter:
     """The interpreter in force."""
-    return _context.interpreter or _context.base
+    return context.interpreter or context.base
 
 
 def is_eager() -> bool:
     """Whether no transform is active: operations compute at once."""
-    return _context.interpreter is None
+    return context.interpreter is None
 
 
 def base() -> Interpreter:
@@ -153,7 +155,7 @@ def base() -> Interpreter:
 
 def computes_plainly() -> bool:
     """Whether operations compute at once, and nothing looks at their results."""
-    return _context.interpreter is None and not config.checks
+    return context.interpreter is None and not config.checks
 
 
 def is_base(interpreter: Interpreter) -> bool:
@@ -170,12 +172,12 @@ class use:
         self.interpreter = interpreter
 
     def __enter__(self) -> Interpreter:
-        self.saved = _context.interpreter
-        _context.interpreter = None if self.interpreter is _Context.base else self.interpreter
+        self.saved = context.interpreter
+        context.interpreter = None if self.interpreter is _Context.base else self.interpreter
         return self.interpreter
 
     def __exit__(self, *_: object) -> None:
-        _context.interpreter = self.saved
+        context.interpreter = self.saved
 
 
 class entered(use):
@@ -195,25 +197,25 @@ class ReplayedLines:
     """
 
     def __enter__(self) -> "ReplayedLines":
-        self._outer = _context.line
+        self._outer = context.line
         return self
 
     def __call__(self, line: str) -> None:
-        _context.line = line or self._outer
+        context.line = line or self._outer
 
     def __exit__(self, *_: object) -> None:
-        _context.line = self._outer
+        context.line = self._outer
 
 
 def is_replayed() -> bool:
     """Whether a Program is run again, so that its operations are none of the user's calls."""
-    return bool(_context.line)
+    return bool(context.line)
 
 
 def source_line() -> str:
     """The innermost line of the stack that is not fdl's own, or that is replayed, as ``file.py:12 (function)``."""
-    if _context.line:
-        return _context.line
+    if context.line:
+        return context.line
     frame = user_frame()
     path = frame.f_code.co_filename
     name = shown_name(path) and (cell_name(path) or shown_name(path))

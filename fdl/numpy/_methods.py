@@ -10,7 +10,7 @@ import numpy as np
 from fdl.api.environment import devices
 from fdl.array import Array, alias, refuse_stream
 from fdl.config import config
-from fdl.core.trace import Tracer, Value
+from fdl.core.trace import Tracer, Value, computes_plainly
 from fdl.dtypes import as_dtype, default_dtype, key
 from fdl.errors import ConcretizationError, DtypeError, ShapeError
 from fdl.numpy import (
@@ -35,6 +35,9 @@ from fdl.sharding import WHOLE
 
 # What operators take; all else is left to the other operand's class.
 _OPERANDS = (Value, bool, int, float, complex, np.ndarray, np.generic)
+
+# What extents are made of.
+_INTEGERS = frozenset([int])
 
 
 def _forward(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -145,6 +148,13 @@ def _set_item(self: Any, index: Any, value: Any) -> None:
 
 def _reshape(self: Any, *args: Any, order: str = "C") -> Any:
     """In another shape, of which one extent may be -1: ``x.reshape(2, -1)``, ``x.reshape((2, -1))``."""
+    if type(self) is Array and order == "C" and self._data is not None and computes_plainly():
+        shape = args[0] if len(args) == 1 and type(args[0]) is tuple else args
+        if _INTEGERS.issuperset(map(type, shape)) and min(shape, default=0) >= -1:
+            try:
+                return Array(self._data.reshape(shape))
+            except ValueError:
+                pass  # the ordinary way says so
     return shapes.reshape(self, args[0] if len(args) == 1 else args, order)
 
 
@@ -152,6 +162,13 @@ def _transpose(self: Any, *args: Any) -> Any:
     """With its axes in another order: reversed, or as told by numbers or one tuple."""
     axes = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
     return shapes.transpose(self, axes or None)
+
+
+def _reversed_axes(self: Any) -> Any:
+    """With its axes in reverse order."""
+    if type(self) is Array and self._data is not None and computes_plainly():
+        return Array(self._data.T)
+    return shapes.transpose(self)
 
 
 def _flatten(self: Any, order: str = "C") -> Any:
@@ -279,7 +296,7 @@ _PROPERTIES: dict[str, Callable[[Any], Any]] = {
     "size": lambda self: self.type.size,
     "itemsize": lambda self: self.type.dtype.itemsize,
     "nbytes": _byte_size,
-    "T": shapes.transpose,
+    "T": _reversed_axes,
     "mT": _matrix_transposed,
     "real": arithmetic.real,
     "imag": arithmetic.imag,

@@ -1,6 +1,6 @@
 """Elementwise arithmetic, but for sum, product and negation, which `elementwise` needs itself."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,7 @@ class Sub(Binary):
     exact = True
     linear = True
 
-    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.subtract(x, y)
+    reference = staticmethod(np.subtract)  # type: ignore[assignment]
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         dx, dy = tangents
@@ -52,6 +51,9 @@ class Div(Binary):
         quotient = np.floor_divide(x, np.where(y == 0, 1, y))
         short = (quotient < 0) & (quotient * y != x)
         return np.where(y == 0, np.array(-1).astype(x.dtype), quotient + short).astype(x.dtype)
+
+    def reference_for(self, *types: TensorType) -> Callable[..., Any]:
+        return np.true_divide if types[0].dtype in INEXACT else self.reference
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (x, y), (dx, dy) = primals, tangents
