@@ -73,8 +73,57 @@ print("sound")
 """
 
 
+#: Signals come all the time, also at the first line of Python functions that compiled code calls. One of the first few
+#: raises, and the loop has to end by it.
+STEADY = """
+import faulthandler, signal, sys, threading
+import numpy as np
+import fdl, fdl.numpy as fnp
+from fdl import lax
+
+class Ended(BaseException):
+    pass
+
+armed, done, ended = [], threading.Event(), 0
+
+def handler(number, frame):
+    if armed and armed.pop():
+        raise Ended
+
+def send():
+    while not done.is_set():
+        signal.raise_signal(signal.SIGUSR1)
+
+sys.setswitchinterval(1e-4)
+signal.signal(signal.SIGUSR1, handler)
+same = lambda c: fdl.pure_callback(np.array, c, c)
+forever = fdl.jit(lambda x: lax.while_loop(lambda c: c[0] >= 0, same, x))
+x = fnp.ones(4)
+for _ in range(4):
+    forever(-x)
+thread = threading.Thread(target=send)
+thread.start()
+for n in range(200):
+    faulthandler.dump_traceback_later(60, exit=True)
+    try:
+        armed.extend([True, *[False] * (n % 7)])
+        forever(x)
+    except Ended:
+        ended += 1
+done.set()
+thread.join()
+print(ended)
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_loops_end_and_the_process_is_sound():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=600, check=False)
     assert done.stdout == "sound\n", done.stderr
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_no_signal_is_lost_where_compiled_code_calls_python():
+    done = subprocess.run([sys.executable, "-c", STEADY], capture_output=True, text=True, timeout=600, check=False)
+    assert (done.stdout, done.stderr) == ("200\n", "")

@@ -182,7 +182,7 @@ class PlanEmitter:
         emission = self.emission
         number = len(emission.hosts)
         emission.hosts.append(host_operation(step))
-        self.call_outside(step, emission.callback(HOST), [I64(number)], signals=True)
+        self.call_outside(step, emission.callback(HOST), [emission.callbacks, I64(number)])
 
     def foreign(self, step: EquationStep) -> None:
         """Call another compiler's code for a step."""
@@ -192,19 +192,12 @@ class PlanEmitter:
         """The address of a routine of LAPACK that the kernel of a step calls."""
         return self.emission.routine(name, host_operation(step))
 
-    def call_outside(
-        self, step: EquationStep, function: ir.Value, arguments: list[ir.Value], signals: bool = False
-    ) -> None:
-        """Call a function that takes a table of pointers to operands and results last, and returns a status.
-
-        What a handler of a signal raises at the first line of a Python function is lost; `signals` are handled before.
-        """
+    def call_outside(self, step: EquationStep, function: ir.Value, arguments: list[ir.Value]) -> None:
+        """Call a function that takes a table of pointers to operands and results last, and returns a status."""
         emission, build = self.emission, self.build
         pointers = [self.first(v) for v in step.views] + [self.pointer(v) for v in step.equation.outputs]
         table = build.stack_slot(POINTER, max(len(pointers), 1))
         with emission.team.alone():
-            if signals:
-                self.look_for_signals()
             for n, pointer in enumerate(pointers):
                 build.ir.store(pointer, build.ir.gep(table, [I64(n)], source_etype=POINTER))
             status = build.call_pointer(function, I32, [*arguments, table])

@@ -6,13 +6,14 @@ ENTRY = "run"
 #: Status of a call whose inputs are not all contiguous and aligned, and writable where they are donated.
 UNUSABLE = 2
 
-#: Status of a call that a signal ended: Python has an error set.
+#: Status of a call that ended because Python has an error set: a signal's handler raised it.
 INTERRUPTED = 4
 
 #: The callbacks, words that the table points to: the function that calls Python for operations; the one that looks for
-#: signals (see `runtime.native.signals`), or 0; the main thread, which handles them. Without Python there are none.
-HOST, POLL, MAIN_THREAD = range(3)
-POLL_SYMBOL = "fdl_poll"
+#: signals (see `runtime.native.signals`), or 0; the main thread, which handles them; the Python function that is called
+#: for operations. Without Python there are none.
+HOST, POLL, MAIN_THREAD, PYTHON = range(4)
+POLL_SYMBOL, HOST_SYMBOL = "fdl_poll", "fdl_host"
 
 #: Where NumPy's array object has the address of its elements, and its flags.
 DATA_OFFSET, FLAGS_OFFSET = 16, 64

@@ -20,7 +20,7 @@ from fdl.compile.llvm.layout import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, 
 from fdl.compile.runtime.archive import Archive
 from fdl.compile.runtime.blocks import blocks
 from fdl.compile.runtime.machine import load_objects
-from fdl.compile.runtime.native.signals import poll_address
+from fdl.compile.runtime.native.signals import host_address, poll_address
 from fdl.compile.runtime.pool import the_pool
 from fdl.core.interpret import evaluate
 from fdl.core.types import TensorType
@@ -28,7 +28,7 @@ from fdl.errors import CompilerError
 from fdl.threads import get_num_threads
 
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
-_HOST = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p))
+_HOST = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 
 #: Bytes of a result from which on it comes from the pool if the call's results are large together: one by one, NumPy's
 #: memory is used again, but the pages of many that die at once go back to the operating system.
@@ -186,9 +186,13 @@ class Executable(MachineCode):
         addresses = {number: entry.address for number, (_, entry) in self._foreign.items()}
         addresses |= {number: _routine(name) for name, number in archive.routines}
         self._constants, table = _constant_table(archive.constants, addresses)
-        self._callback = _HOST(self._call_host)
-        callback = ctypes.cast(self._callback, ctypes.c_void_p).value if self._hosts else 0
-        self._callbacks = array("Q", (callback or 0, poll_address(), threading.main_thread().ident or 0))
+        self._called = self._call_host
+        callback = host_address() if self._hosts else 0
+        if self._hosts and not callback:
+            self._callback = _HOST(lambda _, number, table: self._called(number, table))
+            callback = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
+        main = threading.main_thread().ident or 0
+        self._callbacks = array("Q", (callback, poll_address(), main, id(self._called)))
         super().__init__(
             self.addresses[ENTRY], output_types, archive.scratch_bytes, self._callbacks.buffer_info()[0], table
         )
@@ -208,10 +212,12 @@ class Executable(MachineCode):
             f"{' or '.join(names)}. Call it by itself, or under fdl.disable_jit(), to see what happened"
         )
 
-    def _call_host(self, number: int, pointers: Sequence[int]) -> int:
+    def _call_host(self, number: int, table: int) -> int:
+        """Evaluate an operation on the memory that the pointers at an address point to; a status."""
         call = self._hosts[number]
         try:
             count = len(call.operands)
+            pointers = array("Q", ctypes.string_at(table, 8 * (count + len(call.results))))
             arrays = [_view(pointers[n], *call.operands[n]) for n in range(count)]
             results = evaluate(call.operation, arrays)
             for n, (spec, result) in enumerate(zip(call.results, results, strict=True)):
