@@ -118,6 +118,14 @@ SETTINGS = {
             choices=("standard", "strict"),
         ),
         Setting(
+            "FDL_DEFAULT_MATMUL_PRECISION",
+            "default",
+            "What convolutions without a `precision` get: `highest` sums all products directly, `default` lets 3x3 "
+            "windows have fewer multiplications. Products of matrices are summed directly anyway.",
+            traced=True,
+            choices=("default", "highest"),
+        ),
+        Setting(
             "FDL_THREEFRY_PARTITIONABLE",
             True,
             "0 draws random bits in the layout that JAX had before 0.5: other numbers for the same keys.",
@@ -199,6 +207,7 @@ class Config:
     check_indices: bool
     numpy_rank_promotion: str
     numpy_dtype_promotion: str
+    default_matmul_precision: str
     threefry_partitionable: bool
     disable_jit: bool
     disable_most_optimizations: bool

@@ -191,6 +191,7 @@ class Signature(NamedTuple):
     check_indices: bool
     numpy_rank_promotion: str
     numpy_dtype_promotion: str
+    default_matmul_precision: str
     threefry_partitionable: bool
     disable_most_optimizations: bool
     axes: tuple[Any, ...]
@@ -209,13 +210,14 @@ class Signature(NamedTuple):
 #: The settings that a signature holds, in its order.
 SIGNED = [
     *("default_float", "default_int", "enable_x64", "runtime_checks", "weak_arrays", "check_indices"),
-    *("numpy_rank_promotion", "numpy_dtype_promotion", "threefry_partitionable", "disable_most_optimizations"),
+    *("numpy_rank_promotion", "numpy_dtype_promotion", "default_matmul_precision"),
+    *("threefry_partitionable", "disable_most_optimizations"),
 ]
 
 
-def signed_settings() -> tuple[str, str, bool, bool, bool, bool, str, str, bool, bool]:
+def signed_settings() -> tuple[str, str, bool, bool, bool, bool, str, str, str, bool, bool]:
     """The values of the settings that a signature holds."""
-    found: tuple[str, str, bool, bool, bool, bool, str, str, bool, bool] = _signed(config)
+    found: tuple[str, str, bool, bool, bool, bool, str, str, str, bool, bool] = _signed(config)
     return found
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fdl.lax.precisions import DotAlgorithmPreset
+
 #: Flags that are settings of `fdl.config`: the field, and what it says for values of JAX's that it does not know.
 FORWARDED: dict[str, tuple[str, dict[Any, Any]]] = {
     "jax_debug_nans": ("debug_nans", {}),
@@ -11,6 +13,13 @@ FORWARDED: dict[str, tuple[str, dict[Any, Any]]] = {
     "jax_disable_most_optimizations": ("disable_most_optimizations", {}),
     "jax_explain_cache_misses": ("explain_cache_misses", {}),
     "jax_log_compiles": ("log_compiles", {}),
+    "jax_default_matmul_precision": (
+        "default_matmul_precision",
+        {None: "default", "fastest": "default", "bfloat16": "default"}
+        | dict.fromkeys(
+            ("high", "bfloat16_3x", "tensorfloat32", "float32", *DotAlgorithmPreset.__members__), "highest"
+        ),
+    ),
     "jax_numpy_rank_promotion": ("numpy_rank_promotion", {}),
     "jax_numpy_dtype_promotion": ("numpy_dtype_promotion", {}),
     "jax_threefry_partitionable": ("threefry_partitionable", {}),
@@ -49,7 +58,6 @@ MEANINGLESS: dict[str, Any] = {
     "jax_cpu_enable_async_dispatch": True,
     "jax_custom_vjp3": False,
     "jax_debug_log_modules": "",
-    "jax_default_matmul_precision": None,
     "jax_disable_bwd_checks": False,
     "jax_disable_vmap_shmap_error": False,
     "jax_dump_ir_to": "",

@@ -37,6 +37,7 @@ from fdl.lax.operators import *
 from fdl.lax.order import *
 from fdl.lax.platform import platform_dependent as platform_dependent
 from fdl.lax.precision import *
+from fdl.lax.precisions import *
 from fdl.lax.ragged import *
 from fdl.lax.reductions import *
 from fdl.lax.slicing import *

@@ -9,6 +9,7 @@ import numpy as np
 from fdl.array import as_array
 from fdl.core.types import Array
 from fdl.errors import ShapeError
+from fdl.lax.precisions import summation
 from fdl.lax.structure import rev
 from fdl.numpy._operands import integers, is_sequence, promote, shape_tuple
 from fdl.ops import conv as conv_ops
@@ -185,7 +186,8 @@ def conv_general_dilated(
         dimension_numbers: layouts, e.g. ``("NHWC", "HWIO", "NHWC")``.
         feature_group_count: groups of features with a kernel each.
         batch_group_count: groups of examples with a kernel each.
-        precision: accepted for ports.
+        precision: None, "default" or `Precision.DEFAULT` lets 3x3 convolutions of float32 be computed with fewer
+            multiplications (see :class:`Precision`); "high", "highest" and all others sum all products directly.
         preferred_element_type: dtype in which to sum and return.
         **ignored: further keywords, accepted for ports.
 
@@ -219,7 +221,7 @@ def conv_general_dilated(
         padding = padtype_to_pads(data, window, window_strides, padding)
     return conv_ops.conv_general(
         lhs, rhs, tuple(window_strides), padding, numbers, lhs_dilation, rhs_dilation, feature_group_count,
-        batch_group_count, preferred_element_type,
+        batch_group_count, preferred_element_type, summation(precision),
     )  # fmt: skip
 
 
@@ -242,7 +244,7 @@ def conv(
         rhs: kernel, (output features, input features, *space).
         window_strides: step along each spatial axis.
         padding: "SAME", "SAME_LOWER" or "VALID".
-        precision: accepted for ports.
+        precision: as in :func:`conv_general_dilated`.
         preferred_element_type: dtype in which to sum and return.
 
     Returns:
@@ -255,7 +257,9 @@ def conv(
     >>> fdl.lax.conv(fnp.ones((1, 1, 4)), fnp.ones((1, 1, 2)), (2,), "VALID")
     Array([[[2., 2.]]], dtype=float32)
     """
-    return conv_general_dilated(lhs, rhs, window_strides, padding, preferred_element_type=preferred_element_type)
+    return conv_general_dilated(
+        lhs, rhs, window_strides, padding, precision=precision, preferred_element_type=preferred_element_type
+    )
 
 
 def conv_with_general_padding(
@@ -277,7 +281,7 @@ def conv_with_general_padding(
         padding: "SAME", "SAME_LOWER", "VALID", or a (low, high) pair for each spatial axis.
         lhs_dilation: distance of the data's elements along each spatial axis; 1 if None.
         rhs_dilation: distance of the kernel's elements along each spatial axis; 1 if None.
-        precision: accepted for ports.
+        precision: as in :func:`conv_general_dilated`.
         preferred_element_type: dtype in which to sum and return.
 
     Returns:
@@ -292,8 +296,9 @@ def conv_with_general_padding(
     Array([[[1., 2., 4.]]], dtype=float32)
     """
     return conv_general_dilated(
-        lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, preferred_element_type=preferred_element_type
-    )
+        lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, precision=precision,
+        preferred_element_type=preferred_element_type,
+    )  # fmt: skip
 
 
 def conv_transpose(
@@ -318,7 +323,7 @@ def conv_transpose(
         rhs_dilation: distance of the kernel's elements.
         dimension_numbers: layouts; the default is NHWC, HWIO with one to three spatial axes.
         transpose_kernel: flip the kernel and swap its features, which makes this the gradient of a convolution.
-        precision: accepted for ports.
+        precision: as in :func:`conv_general_dilated`.
         preferred_element_type: dtype in which to sum and return.
         use_consistent_padding: read pairs as the padding of the convolution of which this is the gradient.
 
@@ -351,8 +356,9 @@ def conv_transpose(
         swapped = (numbers.rhs_spec[1], numbers.rhs_spec[0], *numbers.rhs_spec[2:])
         numbers = ConvDimensionNumbers(numbers.lhs_spec, swapped, numbers.out_spec)
     return conv_general_dilated(
-        lhs, rhs, (1,) * space, pads, strides, rhs_dilation, numbers, preferred_element_type=preferred_element_type
-    )
+        lhs, rhs, (1,) * space, pads, strides, rhs_dilation, numbers, precision=precision,
+        preferred_element_type=preferred_element_type,
+    )  # fmt: skip
 
 
 def _transpose_pads(window: int, stride: int, padding: str) -> tuple[int, int]:

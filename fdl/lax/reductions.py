@@ -1,6 +1,5 @@
 """Reductions, cumulative operations, sorting and products, by their lax names."""
 
-import enum
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,8 +13,6 @@ from fdl.ops import sort as sort_ops
 from fdl.ops.shape import move_axis
 
 __all__ = [
-    "DotAlgorithmPreset",
-    "Precision",
     "argmax",
     "argmin",
     "batch_matmul",
@@ -37,45 +34,6 @@ __all__ = [
     "sort_key_val",
     "top_k",
 ]
-
-
-class Precision(enum.Enum):
-    """Accepted for ports; products are always computed in the precision of the operands.
-
-    >>> import fdl
-    >>> fdl.lax.Precision.HIGHEST.name
-    'HIGHEST'
-    """
-
-    DEFAULT = 0
-    HIGH = 1
-    HIGHEST = 2
-
-
-class DotAlgorithmPreset(enum.Enum):
-    """Accepted for ports, as :class:`Precision` is: products are rounded at least as well as each of them asks for.
-
-    >>> import fdl
-    >>> fdl.lax.DotAlgorithmPreset.DEFAULT.name
-    'DEFAULT'
-    """
-
-    DEFAULT = 0
-    ANY_F8_ANY_F8_F32 = enum.auto()
-    ANY_F8_ANY_F8_F32_FAST_ACCUM = enum.auto()
-    ANY_F8_ANY_F8_ANY = enum.auto()
-    ANY_F8_ANY_F8_ANY_FAST_ACCUM = enum.auto()
-    F16_F16_F16 = enum.auto()
-    F16_F16_F32 = enum.auto()
-    BF16_BF16_BF16 = enum.auto()
-    BF16_BF16_F32 = enum.auto()
-    BF16_BF16_F32_X3 = enum.auto()
-    BF16_BF16_F32_X6 = enum.auto()
-    BF16_BF16_F32_X9 = enum.auto()
-    TF32_TF32_F32 = enum.auto()
-    TF32_TF32_F32_X3 = enum.auto()
-    F32_F32_F32 = enum.auto()
-    F64_F64_F64 = enum.auto()
 
 
 def _reduction(name: str, function: Callable[..., Any], text: str, example: str) -> Callable[..., Any]:

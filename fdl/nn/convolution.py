@@ -56,8 +56,9 @@ def init_conv(
 
 
 def conv(
-    params: Params, x: Any, *, strides: Extents = 1, padding: Padding = "SAME", dilation: Extents = 1, groups: int = 1
-) -> Array:
+    params: Params, x: Any, *, strides: Extents = 1, padding: Padding = "SAME", dilation: Extents = 1, groups: int = 1,
+    precision: Any = None,
+) -> Array:  # fmt: skip
     """Convolution (cross-correlation, as usual in the field).
 
     Args:
@@ -67,6 +68,7 @@ def conv(
         padding: "SAME", "VALID", or (low, high) per space axis.
         dilation: distance of the window's taps.
         groups: as in :func:`init_conv`.
+        precision: as in :func:`fdl.lax.conv_general_dilated`.
 
     Returns:
         [batch, *space, outputs].
@@ -92,6 +94,7 @@ def conv(
         rhs_dilation=each(dilation, rank),
         dimension_numbers=_numbers(rank),
         feature_group_count=groups,
+        precision=precision,
     )
     return shifted(params, y)
 

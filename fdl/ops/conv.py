@@ -51,6 +51,8 @@ class ConvGeneral(Primitive):
         batch_group_count: into how many groups the examples are split, each with its part of the kernel; their results
             are put side by side as features.
         dtype: in which products are summed, by default that of the operands (for 16-bit floats float32).
+        precision: "highest" if all products are to be summed directly; None leaves kernels with fewer multiplications,
+            which round more, to the compiler.
     """
 
     lowering_kind = "kernel"
@@ -64,6 +66,7 @@ class ConvGeneral(Primitive):
     feature_group_count: int = 1
     batch_group_count: int = 1
     dtype: np.dtype | None = None
+    precision: str | None = None
 
     def result(self, *types: TensorType) -> TensorType:
         x, w = types
@@ -144,7 +147,9 @@ class ConvGeneral(Primitive):
             w = merge_axis(split_axis(w, n.rhs_spec[0], groups), n.rhs_spec[0], n.rhs_spec[1])
         numbers = ConvDimensionNumbers(n.out_spec, _swapped(n.rhs_spec), n.lhs_spec)
         padding = gradient_padding(*self.spatial(x, TensorType(w.type.shape, x.dtype)))
-        back = ConvGeneral(self.lhs_dilation, padding, self.strides, self.rhs_dilation, numbers, groups)
+        back = ConvGeneral(
+            self.lhs_dilation, padding, self.strides, self.rhs_dilation, numbers, groups, precision=self.precision
+        )
         found = back(cotangent, reverse(w, n.rhs_spec[2:]))
         if self.batch_group_count > 1:
             found = merge_axis(split_axis(found, n.lhs_spec[1], groups), n.lhs_spec[1], n.lhs_spec[0])
@@ -162,8 +167,9 @@ class ConvGeneral(Primitive):
                 extents, kernel, places, self.strides, self.padding, self.lhs_dilation, self.rhs_dilation, strict=True
             )
         )
+        steps = self.rhs_dilation, padding, self.lhs_dilation, self.strides
         groups = self.batch_group_count, self.feature_group_count
-        return ConvGeneral(self.rhs_dilation, padding, self.lhs_dilation, self.strides, numbers, *groups)(x, cotangent)
+        return ConvGeneral(*steps, numbers, *groups, precision=self.precision)(x, cotangent)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         (x, w), n = args, self.numbers
@@ -258,11 +264,12 @@ def conv_general(
     feature_group_count: int = 1,
     batch_group_count: int = 1,
     dtype: Any = None,
+    precision: str | None = None,
 ) -> Any:
     """The convolution of `x` with the kernel `w`; see :class:`ConvGeneral`."""
     ones = (1,) * len(strides)
     return ConvGeneral(
         tuple(strides), tuple((int(a), int(b)) for a, b in padding), tuple(lhs_dilation or ones),
         tuple(rhs_dilation or ones), numbers, feature_group_count, batch_group_count,
-        None if dtype is None or as_dtype(dtype) == x.type.dtype else as_dtype(dtype),
+        None if dtype is None or as_dtype(dtype) == x.type.dtype else as_dtype(dtype), precision,
     )(x, w)  # fmt: skip
