@@ -93,9 +93,10 @@ def composite(function: F) -> F:
             if len(kept) >= _KEPT:
                 kept.clear()
             many = any(a._data.size >= MANY for a in arrays)
-            kept[place] = steps = _steps(function, args, kwargs, arrays) if many else _ONCE
+            replace = functools.partial(kept.__setitem__, place)
+            kept[place] = steps = _steps(function, args, kwargs, arrays, replace, True) if many else _ONCE
         elif steps is _ONCE:
-            kept[place] = _steps(function, args, kwargs, arrays, functools.partial(kept.__setitem__, place))
+            kept[place] = _steps(function, args, kwargs, arrays, functools.partial(kept.__setitem__, place), False)
             return function(*args, **kwargs)
         return function(*args, **kwargs) if steps is _ONCE or steps is _NEVER else steps(*arrays)
 
@@ -205,14 +206,14 @@ def _steps(
     args: Any,
     kwargs: Any,
     arrays: Sequence[Array],
-    replace: Callable[[Any], None] | None = None,
+    replace: Callable[[Any], None],
+    first: bool,
 ) -> Any:
     """What a call of a function does, a function of the arrays.
 
-    It is `_NEVER` if that depends on more than the kind of the call, and `_ONCE` if this is the first such call, and
-    only others are worth it. From the second call on, `replace` puts others in the place of these steps.
+    It is `_NEVER` if that depends on more than the kind of the call, and `_ONCE` if this is the `first` such call, and
+    only others are worth it. Once they have run often, `replace` puts others in the place of these steps.
     """
-    first = replace is None
     structures: list[Any] = []
 
     @functools.wraps(function)
@@ -246,28 +247,49 @@ def _steps(
         if native is not None:
             return _of_native(native, structures[-1])
         if max(a._data.size for a in arrays) > _LARGE and any(o.lowering_kind != "move" for o in operations):
-            return _NEVER
+            slow = all(o.exact for o in operations) and any(map(_prefers_native, program.equations))
+            return _counted(of_arrays, of_arrays, program, structures[-1], replace) if slow else _NEVER
     elif any(map(_is_inexact_work, program.equations)):
         return _NEVER  # functions inside of it that run machine code for several operations at once have other bits
     code = NumPyCode(program).function(structures[-1])
-    if replace is not None and all(o.exact for o in operations) and any(o.lowering_kind != "move" for o in operations):
-        return _counted(code, program, structures[-1], replace)
+    if all(o.exact for o in operations) and any(o.lowering_kind != "move" for o in operations):
+        return _counted(code, of_arrays, program, structures[-1], replace)
     return code
 
 
-def _counted(code: Callable[..., Any], program: Program, structure: Any, replace: Callable[[Any], None]) -> Any:
-    """Steps that are exact: once they have run often, machine code takes their place, which has the same bits."""
+def _counted(
+    code: Callable[..., Any],
+    function: Callable[..., Any],
+    program: Program,
+    structure: Any,
+    replace: Callable[[Any], None],
+) -> Any:
+    """Steps that are exact: once they have run often, machine code takes their place, which has the same bits.
+
+    Where there is none for all shapes, `function` is compiled for these if NumPy takes much longer.
+    """
     left = _OFTEN
+    weight = 1 + max([t.size for t in program.input_types], default=0) // _LARGE  # arrays are large: fewer calls
 
     def call(*arrays: Array) -> Any:
         nonlocal left
-        left -= 1
-        if left == 0:
+        left -= weight
+        if -weight < left <= 0:
             native = eager.compiled(program, 1)
-            replace(code if native is None else _of_native(native, structure))
+            if native is not None:
+                replace(_of_native(native, structure))
+            else:
+                slow = any(map(_prefers_native, program.equations))
+                replace((eager.exactly(function) if slow else None) or code)
         return code(*arrays)
 
     return call
+
+
+def _prefers_native(equation: Equation) -> bool:
+    """Whether NumPy takes much longer than machine code for an operation: it has many elements."""
+    types = [atom.type for atom in equation.inputs]
+    return any(t.size >= MANY for t in types) and equation.operation.prefers_native(*types)
 
 
 def _is_inexact_work(equation: Equation) -> bool:

@@ -13,6 +13,7 @@ from fdl.array import eager
 from fdl.composite import composite
 from fdl.core.trace import is_eager
 from fdl.errors import ShapeError
+from fdl.ops.cumulative import Cumsum
 
 X = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 ODD = np.array([[np.nan, np.inf, -np.inf, -0.0], [0.0, 1e-40, -1e38, 3.0]], np.float32)
@@ -87,6 +88,28 @@ def test_draws_are_compiled_once_they_are_repeated(monkeypatch):
         random.exponential(KEY, shape)  # a logarithm, which is NumPy's, of uniform numbers
         nn.softmax(fnp.ones(shape))
     assert compiled == ["normal", "uniform"]
+
+
+@pytest.mark.parametrize(("shape", "calls"), [((6, 5), 0), ((40, 30), 256), ((8, 1 << 15), 52)])
+def test_slow_exact_functions_are_compiled_once_many_elements_have_gone_through(shape, calls, monkeypatch, rng):
+    made, run = [], []
+
+    def exactly(function):
+        made.append(len(run))
+        return lambda *arrays: function(*arrays)
+
+    monkeypatch.setattr(eager, "exactly", exactly)
+
+    @composite
+    def running(x):
+        return Cumsum(1)(x)
+
+    x = fnp.asarray(rng.normal(size=shape).astype(np.float32))
+    for _ in range(261):
+        run.append(1)
+        found = running(x)
+    np.testing.assert_array_equal(found, np.cumsum(x, 1))
+    assert made == [calls] * (calls > 0)
 
 
 def test_functions_of_many_elements_are_traced_at_once():

@@ -58,6 +58,9 @@ class Cumulative(Primitive, abstract=True):
             return self.reference
         return lambda x: accumulate(x, axis, dtype)
 
+    def prefers_native(self, *types: TensorType) -> bool:
+        return self.exact and types[0].dtype.kind != "c"
+
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         return type(self)(self.axis + 1, self.reverse)(args[0])
 
@@ -74,6 +77,7 @@ class Cumsum(Structural, Cumulative):
     """Running sum; integers wrap around, 16-bit floats are summed in float32."""
 
     lowering_kind = "kernel"
+    exact = True
     function = np.add
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
@@ -83,6 +87,7 @@ class Cumsum(Structural, Cumulative):
 class Cumprod(Cumulative):
     """Running product; integers wrap around, 16-bit floats are multiplied in float32."""
 
+    exact = True
     function = np.multiply
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:

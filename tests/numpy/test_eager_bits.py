@@ -9,6 +9,7 @@ import fdl.numpy as fnp
 from fdl import nn
 from fdl.array import LARGE
 from fdl.composite import _OFTEN
+from fdl.ops.cumulative import Cumprod, Cumsum
 
 EDGES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -0.5, 1.5, -1.5, 127.5, 128.0, -128.5, -129.0, 255.5, 256.0]
 EDGES += [2147483520.0, 2147483648.0, -2147483648.0, 4294967040.0, 4294967296.0, 9.2e18, 1e19, 2e19, -1e19]
@@ -64,6 +65,8 @@ EXACT = {
     "clip": (lambda x: fnp.clip(x, -1, 1), lambda x: np.clip(x, np.float32(-1), np.float32(1))),
     "astype": (lambda x: x.astype("int8"), lambda x: _saturated(x.reshape(-1), "int8").reshape(x.shape)),
     "row": (lambda x: x + x[0], lambda x: x + x[0]),
+    "cumsum": (lambda x: fnp.cumsum(x, 0), lambda x: np.cumsum(x, 0)),
+    "cumprod": (lambda x: fnp.cumprod(x, 1), lambda x: np.cumprod(x, 1)),
 }
 
 
@@ -85,6 +88,21 @@ def test_exact_functions_keep_their_bits_when_called_often(name, shape, rng):
             assert np.asarray(found).tobytes() == first.tobytes()
     turned = np.asfortranarray(x)[:, ::-1]
     np.testing.assert_array_equal(function(fnp.asarray(turned)), oracle(turned))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "int8", "uint32", "complex64"])
+@pytest.mark.parametrize("of", [Cumsum, Cumprod])
+def test_compiled_running_results_have_the_bits_of_references(of, dtype, rng):
+    for shape, axis in (((0, 3), 0), ((1,), 0), ((33, 7), 0), ((7, 33), 1), ((3, 40, 5), 1)):
+        x = np.asarray(fnp.asarray(rng.normal(size=shape) * 2).astype(dtype)).copy()
+        if dtype not in ("int8", "uint32"):
+            x.reshape(-1)[: x.size // 2] = -0.0
+            x.reshape(-1)[x.size - x.size // 3 :: 5] = np.inf
+        for reverse in (False, True):
+            found = fdl.jit(of(axis, reverse))(x)
+            with np.errstate(all="ignore"):
+                expected = of(axis, reverse).reference(x)
+            assert np.asarray(found).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("function", [np.add, np.multiply, np.maximum, np.less])

@@ -47,10 +47,11 @@ class CumulativeLowering(Lowering[Cumulative]):
         (kind, method), dtype = self.kinds[type(operation)], x.type.dtype
         wide, axis, count = accumulator(dtype), operation.axis, x.type.shape[operation.axis]
         y = strides(out.type.shape)
+        start = -0.0 if kind == "sum" and is_float(wide) else identity_element(kind, wide)  # 0 - 0 would be no -0
 
         def fill(build: Build, source: ir.Value, target: ir.Value) -> None:
             for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
-                total = build.variable(build.constant(identity_element(kind, wide), wide, lanes))
+                total = build.variable(build.constant(start, wide, lanes))
                 with build.loop(0, count) as i:
                     place = build.sub(build.index(count - 1), i) if operation.reverse else i
                     value = build.load(source, dtype, read + place * x.strides[axis], lanes, _step(x, axis))
