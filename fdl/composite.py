@@ -64,11 +64,19 @@ def composite(function: F) -> F:
             if type(interpreter) is PreparedJVP:
                 return _with_tangents(function, rules, interpreter, args, kwargs)
             return function(*args, **kwargs)
-        if len(args) == 1 and not kwargs and type(args[0]) is Array and args[0]._data is not None:
-            data = args[0]._data  # the commonest kind, of which what follows would find the same
-            steps = find((config.state, data.shape, data.dtype))
+        if not kwargs and 0 < len(args) < 3 and type(args[0]) is Array and args[0]._data is not None:
+            steps: Any = _NEVER  # of the commonest kinds of calls, of which what follows would find the same
+            first, last = args[0], args[-1]
+            data, of = first._data, type(last)
+            if len(args) == 1:
+                steps = find((config.state, data.shape, data.dtype))
+            elif of is Array and last._data is not None:
+                other = last._data
+                steps = find((config.state, data.shape, data.dtype, other.shape, other.dtype))
+            elif of in _PLAIN:
+                steps = find((config.state, data.shape, data.dtype, of, last))
             if steps is not None and steps is not _ONCE and steps is not _NEVER:
-                return steps(args[0])
+                return steps(first, last) if of is Array and len(args) == 2 else steps(first)
         arrays: list[Array] = []
         try:
             kind: list[Any] = [config.state]

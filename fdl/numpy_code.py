@@ -59,8 +59,11 @@ class NumPyCode:
         self.lines: list[str] = []
         self.names: dict[Any, str] = {var: f"a{number}" for number, var in enumerate(program.inputs)}
         self.known: dict[Any, np.ndarray] = dict(program.constants)
+        self.narrow: dict[Any, tuple[str, str]] = {}  # what is repeated: the name of what it is made of, and its line
         for equation in program.equations:
             self.add(equation)
+        for atom in program.outputs:
+            self.name(atom)
 
     def add(self, equation: Equation) -> None:
         """The lines of one operation; small results that no argument decides are computed at once."""
@@ -74,14 +77,24 @@ class NumPyCode:
                 self.known.update(zip(equation.outputs, results, strict=True))
                 return
         names = [f"v{len(self.names) + number}" for number in range(len(equation.outputs))]
-        given = ", ".join([self.name(atom) for atom in equation.inputs])
         types = [atom.type for atom in equation.inputs]
         function = _compiled(operation) if draws(operation) else operation.reference_for(*types)
+        given = self.operands(equation.inputs, native is None and isinstance(function, np.ufunc))
         reference = self.constant("f", function if native is None else _of_memory(native))
         self.names.update(zip(equation.outputs, names, strict=True))
-        self.lines.append(f"{', '.join(names)}{',' * operation.multiple} = {self.call(reference, given)}")
+        line = f"{', '.join(names)}{',' * operation.multiple} = {self.call(reference, given)}"
+        if native is None and operation.repeats and not self.single:
+            self.narrow[equation.outputs[0]] = given, line
+            return
+        self.lines.append(line)
         for name in names:
             self.lines.append(f"if type({name}) is not ndarray: {name} = asarray({name})")
+
+    def operands(self, atoms: Sequence[Atom], repeats: bool) -> str:
+        """Names of operands, of which the function `repeats` the narrow ones if another one is not narrow."""
+        if repeats and any(atom not in self.narrow for atom in atoms if self.numbers(atom) is None):
+            return ", ".join([self.narrow[atom][0] if atom in self.narrow else self.name(atom) for atom in atoms])
+        return ", ".join([self.name(atom) for atom in atoms])
 
     def call(self, function: str, operands: str) -> str:
         """A call of a reference; of the only one without a function around it that takes the warnings away."""
@@ -93,6 +106,8 @@ class NumPyCode:
 
     def name(self, atom: Atom) -> str:
         value = self.numbers(atom)
+        if atom in self.narrow:
+            self.lines.append(self.narrow.pop(atom)[1])
         return self.names[atom] if value is None else self.constant("c", value)
 
     def constant(self, letter: str, value: Any) -> str:

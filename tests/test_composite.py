@@ -112,6 +112,32 @@ def test_slow_exact_functions_are_compiled_once_many_elements_have_gone_through(
     assert made == [calls] * (calls > 0)
 
 
+REPEATED = {
+    "a column": lambda x: x - fnp.max(x, axis=1, keepdims=True),
+    "a row": lambda x: fnp.broadcast_to(x[0], x.shape) * x,
+    "a number": lambda x: x / (fnp.sum(x) + 2),
+    "two narrow ones": lambda x: fnp.broadcast_to(x[:1], x.shape) + fnp.broadcast_to(x[:, :1], x.shape),
+    "one twice": lambda x: (lambda y: y * y)(fnp.broadcast_to(x[:1], x.shape)),
+    "a result too": lambda x: (lambda y: (y, x * y, y - x))(fnp.broadcast_to(x[:, :1], x.shape)),
+    "no function of NumPy": lambda x: fnp.where(x > 0, fnp.broadcast_to(x[:1], x.shape), x),
+    "integers": lambda x: fnp.broadcast_to(x.astype("int8")[:1], x.shape) // 3 + x.astype("int8"),
+    "moved axes": lambda x: fnp.repeat(x[:, 0], x.shape[1]).reshape(x.shape) + x,
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+@pytest.mark.parametrize("x", [X, ODD, X[:, :0], X[:1], X[::2, ::-2].astype(np.float16)], ids=lambda x: str(x.shape))
+def test_what_is_repeated_has_the_bits_of_the_first_call(name, x):
+    if name in ("a column", "moved axes") and not x.size:
+        return  # there is no extreme of nothing, and no first column
+    function, x = composite(REPEATED[name]), fnp.asarray(x)
+    first, *others = [fdl.tree.leaves(function(x)) for _ in range(4)]
+    for other in others:
+        for found, expected in zip(other, first, strict=True):
+            assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+            assert np.asarray(found).tobytes() == np.asarray(expected).tobytes()
+
+
 def test_functions_of_many_elements_are_traced_at_once():
     traced = []
 

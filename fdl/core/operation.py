@@ -100,6 +100,11 @@ class Operation:
         return None
 
     @property
+    def repeats(self) -> bool:
+        """Whether it repeats its operand in the way in which NumPy's functions of two arrays do it by themselves."""
+        return False
+
+    @property
     def inlined(self) -> Any:
         """The Program that the operation computes, if the compiler may put it in its place; else None."""
         return None

@@ -1,6 +1,7 @@
 """How an elementwise primitive becomes a function of this package: promotion, broadcasting, name and docstring."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,17 @@ def _repeated(number: int | float, like: np.ndarray | None, domain: frozenset[An
     kind = like.dtype.kind
     if kind == "f" or (kind in "iu" and type(number) is int):
         try:
-            scalar = quiet.run(np.asarray, number, like.dtype)
+            # Zeros of both signs are equal, but not the same.
+            return (_filled if number else _filled.__wrapped__)(number, like.shape, like.dtype)
         except OverflowError:
             return None  # the slow path says so
-        return np.ndarray(like.shape, like.dtype, scalar, 0, (0,) * like.ndim)
     return None
+
+
+@lru_cache(maxsize=256, typed=True)
+def _filled(number: int | float, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """One number again and again, without memory for each."""
+    return np.ndarray(shape, dtype, quiet.run(np.asarray, number, dtype), 0, (0,) * len(shape))
 
 
 def _decided(compare: Callable[..., Any], x: Any, y: Any) -> Array | None:
@@ -94,12 +101,14 @@ def unary(
 
     domain = frozenset(operation.domain)
     fast = domain & frozenset(INEXACT) if to_inexact or integers == "unchanged" else domain - {key}
-    reference, quick = operation.reference, _quick_in_numpy(operation, fast, 1)
+    references = {dtype: operation.reference_for(TensorType((), dtype)) for dtype in fast}
+    quick = {dtype: references[dtype] for dtype in _quick_in_numpy(operation, fast, 1)}
 
     def function(x: Any, /) -> Array:
         if type(x) is ConcreteArray and x._data is not None and computes_plainly():
             data = x._data
-            if data.dtype in (fast if data.size < MANY else quick) and data.nbytes < LARGE:
+            reference = (references if data.size < MANY else quick).get(data.dtype)
+            if reference is not None and data.nbytes < LARGE:
                 return _at_once(reference, data)
         return prepared(x)
 

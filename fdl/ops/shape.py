@@ -69,6 +69,11 @@ class BroadcastInDim(IndexMap):
         steps = self._strides(x.shape, sizes)
         return lambda x: np.ndarray(shape, dtype, x, 0, steps) if x.flags.c_contiguous else reference(x)
 
+    @property
+    def repeats(self) -> bool:
+        ndim = len(self.shape)
+        return self.axes == tuple(range(ndim - len(self.axes), ndim))
+
     def _strides(self, shape: Sequence[int], strides: Sequence[int]) -> list[int]:
         """Strides of the result on the memory of an operand."""
         found = [0] * len(self.shape)

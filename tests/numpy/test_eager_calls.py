@@ -8,7 +8,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import nn, random
-from fdl.errors import DonationError, IndexingError, ShapeError
+from fdl.errors import DonationError, IndexingError, RangeError, ShapeError
 from fdl.numpy import indexing
 from tests import python_calls
 
@@ -70,6 +70,32 @@ def test_what_numpy_takes_otherwise_is_refused_as_before():
     with pytest.raises(ShapeError, match="broadcast"):
         x.at[0].set(fnp.zeros((1, 1, 4)))
     assert x.at[0].set(fnp.ones(1)).sum() == 4
+
+
+def test_numbers_beside_arrays_are_told_apart():
+    x = fnp.array([1.0, -2.0])
+    for _ in range(2):
+        assert np.signbit(np.asarray(x * 0.0)).tolist() == [False, True]
+        assert np.signbit(np.asarray(x * -0.0)).tolist() == [True, False]
+        assert [(x * n).tolist() for n in (2, 2.0, np.float64(2), True, 3)] == [[2, -4]] * 3 + [[1, -2], [3, -6]]
+        assert (x + np.nan).tolist() != (x + 1.0).tolist() == [2.0, -1.0]
+        assert (x * 1e300).tolist() == [np.inf, -np.inf]
+        assert (fnp.array([1, 2], "int8") + 2).dtype == "int8" and (fnp.array([1, 2]) + 2.0).dtype == "float32"
+        with pytest.raises(RangeError):
+            fnp.array([1, 2], "int8") + 300
+    y = fdl.jit(lambda x: x + 1, donate_argnums=0)(fnp.maximum(fnp.zeros(3), 2.0))
+    assert y.tolist() == [3.0] * 3 and (fnp.zeros(3) + 2.0).tolist() == [2.0] * 3
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 1), (40, 30)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_cotangents_of_what_is_read_twice_add_up(shape, dtype, rng):
+    x = fnp.asarray(rng.normal(size=shape)).astype(dtype)
+    for _ in range(4):
+        found = fdl.grad(lambda x: fnp.sum(x * x + x * 3))(x)
+    expected = 2 * np.asarray(x, np.float64) + 3
+    np.testing.assert_allclose(np.asarray(found, np.float64), expected, 0.02 if dtype == "bfloat16" else 1e-5, 1e-2)
+    assert found.dtype == x.dtype
 
 
 VIEWED = [np.arange(6.0).reshape(2, 3)[:, ::-1], np.zeros((0, 4)), np.ones((2, 1, 3, 2))[::-1].T, np.float32(3.0)]
