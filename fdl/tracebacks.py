@@ -101,10 +101,14 @@ def _is_fault(error: BaseException) -> bool:
     return isinstance(error, AssertionError) and last is not None and not shown_name(last.tb_frame.f_code.co_filename)
 
 
-def boundary(function: Function) -> Function:
-    """`function`, which calls the user's: errors that leave it show no frames of fdl."""
+def boundary(function: Function, named: Callable[[Any], Any] | None = None) -> Function:
+    """`function`, which calls the user's: errors that leave it show no frames of fdl.
 
-    @functools.wraps(function)
+    Args:
+        function: what is called.
+        named: gives the result a name and documentation; by default those of `function`.
+    """
+
     def passed(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
@@ -112,7 +116,7 @@ def boundary(function: Function) -> Function:
             hide(error)
             raise  # without a value, so that this frame is not added again
 
-    return passed  # type: ignore[return-value]
+    return (named or functools.wraps(function))(passed)  # type: ignore[return-value]
 
 
 def install() -> None:

@@ -35,8 +35,13 @@ def _is_float0(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray) and leaf.dtype == float0
 
 
+_LEAF, _ONE_LEAF = tree.flatten(0)[1], tree.flatten(((0,), {}))[1]
+
+
 def flatten(values: Any) -> tuple[list[Any], Any]:
     """Leaves and structure of a tree, its arrays of dtype float0 among the structure."""
+    if isinstance(values, Value):
+        return [values], _LEAF
     leaves, structure = tree.flatten(values)
     if any(map(_is_float0, leaves)):
         leaves = [_Float0(leaf.shape) if _is_float0(leaf) else leaf for leaf in leaves]
@@ -70,6 +75,8 @@ def flatten_values(function: Callable[..., Any], args: Sequence[Any], kwargs: di
     Raises:
         LeafError: a leaf is not an array; names the argument and the path.
     """
+    if len(args) == 1 and not kwargs and isinstance(args[0], Value):
+        return [args[0]], _ONE_LEAF
     leaves, structure = flatten((tuple(args), kwargs))
     try:
         return [leaf if isinstance(leaf, Value) else as_weak(leaf) for leaf in leaves], structure

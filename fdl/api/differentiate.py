@@ -88,7 +88,7 @@ def value_and_grad(
     """
 
     require_function("grad", "fun", fun)
-    return boundary(wraps(fun)(_differentiated(fun, argnums, has_aux, holomorphic, allow_int, sparse)))
+    return boundary(_differentiated(fun, argnums, has_aux, holomorphic, allow_int, sparse), wraps(fun))
 
 
 def _differentiated(
@@ -156,14 +156,12 @@ def grad(
     require_function("grad", "fun", fun)
     both = _differentiated(fun, argnums, has_aux, holomorphic, allow_int, sparse)
 
-    @boundary
-    @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         value: Any
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 
-    return wrapped
+    return boundary(wrapped, wraps(fun))
 
 
 def _flatten_chosen(fun: Callable[..., Any], chosen: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], Any]:

@@ -1,5 +1,6 @@
 """grad, value_and_grad, jvp, vjp, linearize, linear_transpose."""
 
+import inspect
 from functools import partial
 
 import numpy as np
@@ -345,3 +346,19 @@ def test_linear_transpose_leaves_out_constants():
     x, weights = fnp.arange(3.0), fnp.array([1.0, 10.0, 100.0])
     (found,) = fdl.linear_transpose(lambda x: fnp.where(fnp.array([True, False, True]), x, 5.0) / 4 + 1, x)(weights)
     np.testing.assert_array_equal(found, [0.25, 0.0, 25.0])
+
+
+@pytest.mark.parametrize("transform", [fdl.grad, fdl.value_and_grad])
+def test_gradients_look_like_their_function(transform):
+    def cube(x: float, scale: float = 1.0) -> float:
+        """x times x times x."""
+        return scale * x * x * x
+
+    made = transform(cube)
+    assert (made.__name__, made.__doc__, made.__wrapped__) == ("cube", cube.__doc__, cube)
+    assert list(inspect.signature(made).parameters) == ["x", "scale"]
+    x = fnp.float32(2.0)
+    for given in (x, 2.0, np.float32(2)):
+        assert fdl.tree.leaves(made(given))[-1] == 12 and fdl.tree.leaves(made(given, scale=2.0))[-1] == 24
+    assert fdl.tree.leaves(fdl.jit(made)(x))[-1] == 12
+    assert fdl.tree.leaves(fdl.vmap(made)(x[None]))[-1].tolist() == [12]
