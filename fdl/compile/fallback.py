@@ -25,7 +25,7 @@ U = TypeVar("U")
 #: What may be left out, in the order in which it runs: of the passes from Program to Program, of those that make and
 #: place steps, and of those that emit code.
 OPTIONAL = (
-    "complex_parts", "simplify", "hoist", "sink_slices", "canonical", "sink_transposes",
+    "complex_parts", "simplify", "hoist", "sink_slices", "index_columns", "canonical", "sink_transposes",
     "fuse", "epilogues", "group", "join_rows", "split", "reuse",
     "threads", "kernels", "tape",
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
     traced      a Program, as tracing recorded it
     optimized   passes.order: inline, simplify, hoist (work out of loops), narrow (sink slices), simplify,
-                canonical forms, transposes (sink them)
+                columns of indices, canonical forms, transposes (sink them)
     schedule    schedule.planner: fuse equations into steps, group steps by rows of tiles, join narrow rows, split long
                 sums; then plan the Programs that steps hold, and place all values in memory
     loops       what the steps consist of: loop nests (loopnest), or the kernel that the operation's lowering emits

@@ -6,6 +6,9 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax
+from fdl.compile.kernels.columns import GatherByColumns, ScatterByColumns
+from fdl.core.types import TensorType
+from fdl.ops.indexing import Gather, Scatter
 
 FORMS = {
     "columns": (lambda x, i, j: x[:, i], lambda x, i, j: x[:, i]),
@@ -67,3 +70,69 @@ def test_threads_divide_it() -> None:
             np.testing.assert_array_equal(fdl.jit(lambda x, i: x[:, i])(fnp.asarray(x), fnp.asarray(i)), x[:, i])
     finally:
         fdl.set_num_threads(before)
+
+
+COLUMNS = {
+    "one": lambda x, i, j, k: x[k],
+    "two": lambda x, i, j, k: x[i, j],
+    "three of four, broadcast": lambda x, i, j, k: x.reshape(6, 5, 4, 7)[
+        j[:, None] % 6, :, j[:, None] % 4, i[None, :3] % 7
+    ],
+    "crossed": lambda x, i, j, k: x[i[:, None], j[None]],
+    "a number and an array": lambda x, i, j, k: x[-2, j],
+    "a bound of every dtype": lambda x, i, j, k: x[i.astype("i1"), j.astype("u2")],
+    "stacked twice": lambda x, i, j, k: x[i, j] + x[j, i],
+}
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 16, 99])
+@pytest.mark.parametrize("form", COLUMNS)
+def test_columns_are_read_as_the_user_gave_them(form: str, count: int) -> None:
+    """Negative numbers, which count from the end, in every lane; and what is scattered to such places."""
+    rng = np.random.default_rng(count)
+    x = rng.normal(size=(30, 28)).astype("f4")
+    x[rng.random(x.shape) < 0.1] = -0.0
+    i, j, k = rng.integers(-28, 28, count), rng.integers(0, 28, count), rng.integers(-30, 30, (2, count))
+    take = COLUMNS[form]
+    lowered = fdl.jit(lambda x, i, j, k: take(x, i, j, k)).lower(x, i, j, k)
+    assert "concatenate" not in lowered.as_text("schedule")
+    found, expected = lowered.compile()(x, i, j, k), take(x, i, j, k)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+    weights = rng.integers(-4, 5, expected.shape).astype("f4")
+    gradient = fdl.jit(fdl.grad(lambda x, i, j, k, w: (take(x, i, j, k) * w).sum()))
+    numbered = np.arange(x.size).reshape(x.shape)
+    wanted = np.zeros(x.size)
+    places = [numbered[i, j], numbered[j, i]] if form == "stacked twice" else [take(numbered, i, j, k)]
+    for place in places:
+        np.add.at(wanted, place, weights)
+    np.testing.assert_array_equal(gradient(x, i, j, k, weights), wanted.reshape(x.shape))
+
+
+def test_columns_out_of_bounds_and_of_two_dtypes() -> None:
+    x = np.arange(12.0).reshape(3, 4)
+    i, j = np.array([-4, -3, 2, 3, -1], "i1"), np.array([0, -5, 3, 1, 2**40])
+    found = fdl.jit(lambda x, i, j: x.at[i, j].get(mode="fill", fill_value=-9.0))(x, i, j)
+    np.testing.assert_array_equal(found, [-9, -9, 11, -9, -9])
+    added = fdl.jit(lambda x, i, j: x.at[i, j].add(100.0, mode="drop"))(x, i, j)
+    expected = x.copy()
+    expected[2, 3] += 100
+    np.testing.assert_array_equal(added, expected)
+
+
+def test_the_operations_on_columns_mean_those_on_index_vectors() -> None:
+    rng = np.random.default_rng(1)
+    x, columns = rng.normal(size=(5, 7, 3)), [rng.integers(-9, 9, (4, 2)), rng.integers(0, 9, (4, 2)).astype("u8")]
+    vectors = np.stack([np.where(columns[0] < 0, columns[0] + 5, columns[0]), columns[1].astype("i8")], -1)
+    gather = Gather(lax.GatherDimensionNumbers((2,), (0, 1), (0, 1)), (1, 1, 3))
+    apart = GatherByColumns(gather, (5, 0))
+    np.testing.assert_array_equal(apart.reference(x, *columns), gather.reference(x, vectors))
+    scatter = Scatter("add", lax.ScatterDimensionNumbers((2,), (0, 1), (0, 1)))
+    updates = rng.normal(size=(4, 2, 3))
+    found = ScatterByColumns(scatter, (5, 0)).reference(x, updates, *columns)
+    np.testing.assert_array_equal(found, scatter.reference(x, vectors, updates))
+    assert apart.name == "gather" and apart.result(*map(core_type, (x, *columns))).shape == (4, 2, 3)
+
+
+def core_type(x: np.ndarray) -> TensorType:
+    return TensorType(x.shape, x.dtype)

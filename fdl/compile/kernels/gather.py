@@ -1,4 +1,4 @@
-"""Gather and scatter: windows whose places come from index vectors."""
+"""Gather and scatter: windows whose places come from index vectors, or from columns of such."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -10,12 +10,13 @@ import numpy as np
 from llvmlite import ir
 
 from fdl.compile.ir.affine import strides
-from fdl.compile.ir.steps import KernelStep
+from fdl.compile.ir.steps import KernelStep, View
+from fdl.compile.kernels.columns import GatherByColumns, ScatterByColumns
 from fdl.compile.kernels.copies import COMBINE, copy_operand, copy_window
 from fdl.compile.kernels.kernel import call_divided
 from fdl.compile.kernels.lookup import Lookup
 from fdl.compile.kernels.moves import SliceLowering, UpdateLowering
-from fdl.compile.kernels.places import dot, located, nested
+from fdl.compile.kernels.places import Column, Places, dot, nested
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import Value, transport_dtype
@@ -30,18 +31,20 @@ from fdl.ops.indexing import Gather, Scatter, default_fill
 _LINE = 64
 
 
-class GatherLowering(SliceLowering[Gather]):
-    """A window for every index vector."""
+class GatherLowering(SliceLowering[Gather | GatherByColumns]):
+    """A window for every place."""
 
-    operations = (Gather,)
+    operations = (Gather, GatherByColumns)
 
     def supports(self, step: KernelStep) -> bool:
         return super().supports(step) and step.views[0].type.size > 0
 
     def emit(self, emitter: Emitter, step: KernelStep) -> None:
-        operation, (x, indices), (out,) = self.operation(step), step.views, step.outputs
+        operation, (x,), extents, columns, views = _divided(self.operation(step), step.views)
+        (out,) = step.outputs
         dtype, register = x.type.dtype, transport_dtype(x.type.dtype)
         offsets, windows = operation.numbers.offset_dims, operation.windows(x.type)
+        places = Places(extents, windows, columns, operation.mode)
         steps = strides(out.type.shape)
         place_steps = [s for a, s in enumerate(steps) if a not in offsets]
         dropped = operation.numbers.collapsed_slice_dims + operation.numbers.operand_batching_dims
@@ -53,23 +56,21 @@ class GatherLowering(SliceLowering[Gather]):
             value = 0 if dtype.names or operation.mode != "fill" else default_fill(dtype)
         filler = np.zeros((), dtype).tobytes() if dtype.names else np.asarray(value).astype(dtype).tobytes()
 
-        key = (operation, x.type, x.strides, indices.type, indices.strides)
-        pointers = [emitter.pointer(out), emitter.first(x), emitter.first(indices)]
-        lookup = Lookup(x, indices, windows, operation.mode, filler, sizes, x_steps, target_steps, place_steps)
+        key = (operation, x.type, x.strides, places)
+        pointers = [emitter.pointer(out), emitter.first(x), *map(emitter.first, views)]
+        lookup = Lookup(x, places, filler, sizes, x_steps, target_steps, place_steps)
         if lookup.applies:
             call_divided(emitter, "gather", key, pointers, lookup.emit)
             return
-        count = indices.type.shape[:-1]
-        many = max(count, default=1) > 1
+        many = max(extents, default=1) > 1
         fetched = _fetched(x.type, x.strides, windows.sizes, False)
 
-        def fill(build: Build, team: Team, y: ir.Value, source: ir.Value, index: ir.Value) -> None:
-            places = _Places(build, windows, indices, index, operation.mode)
+        def fill(build: Build, team: Team, y: ir.Value, source: ir.Value, *numbers: ir.Value) -> None:
             within = None if many else team
 
             def body(counters: list[Value]) -> None:
-                places.fetch(counters, count, source, fetched)
-                first, inside = places.locate(counters, x.strides)
+                _fetch(build, places, numbers, counters, source, fetched)
+                first, inside = places.locate(build, numbers, counters, x.strides)
                 window = build.at(source, first, register), x_steps
                 target = build.at(y, dot(build, counters, place_steps), register), target_steps
                 if inside is None:
@@ -81,47 +82,49 @@ class GatherLowering(SliceLowering[Gather]):
                     with otherwise:
                         copy_window(build, within, sizes, dtype, filler, target)
 
-            nested(build, count, body, team if many else None)
+            nested(build, extents, body, team if many else None)
 
         call_divided(emitter, "gather", key, pointers, fill)
 
 
-class ScatterLowering(UpdateLowering[Scatter]):
-    """A copy (unless it is made in place) into which windows are combined, in the order of the index vectors.
+class ScatterLowering(UpdateLowering[Scatter | ScatterByColumns]):
+    """A copy (unless it is made in place) into which windows are combined, in the order of their places.
 
-    Every thread goes through all index vectors. Threads divide the places of windows, or the elements of a single one;
+    Every thread goes through all places. Threads divide the places of windows, or the elements of a single one;
     but not where windows may meet in other elements, because an index moves them along an axis on which they extend.
     """
 
-    operations = (Scatter,)
+    operations = (Scatter, ScatterByColumns)
 
     def supports(self, step: KernelStep) -> bool:
-        kind, dtype = self.operation(step).kind, step.views[0].type.dtype
+        operation = self.operation(step)
+        scatter = operation.moved if isinstance(operation, ScatterByColumns) else operation
+        kind, dtype = scatter.kind, step.views[0].type.dtype
         return super().supports(step) and (kind == "set" or is_lowerable(COMBINE[kind], (dtype, dtype)))
 
     def emit(self, emitter: Emitter, step: KernelStep) -> None:
-        operation, (x, indices, updates), (out,) = self.operation(step), step.views, step.outputs
+        operation, (x, updates), extents, columns, views = _divided(self.operation(step), step.views)
+        (out,) = step.outputs
         dtype, register = x.type.dtype, transport_dtype(x.type.dtype)
-        numbers, windows, steps = operation.numbers, operation.windows(x.type, updates.type), strides(x.type.shape)
-        place_steps = [s for a, s in enumerate(updates.strides) if a not in numbers.update_window_dims]
-        dropped = numbers.inserted_window_dims + numbers.operand_batching_dims
+        axes, windows, steps = operation.numbers, operation.windows(x.type, updates.type), strides(x.type.shape)
+        place_steps = [s for a, s in enumerate(updates.strides) if a not in axes.update_window_dims]
+        dropped = axes.inserted_window_dims + axes.operand_batching_dims
         kept = [a for a in range(x.type.ndim) if a not in dropped]
         sizes, target_steps = [windows.sizes[a] for a in kept], [steps[a] for a in kept]
-        update_steps = [updates.strides[a] for a in numbers.update_window_dims]
+        update_steps = [updates.strides[a] for a in axes.update_window_dims]
         aligned = all(windows.sizes[a] == 1 for a in windows.index_map)
         copy_operand(emitter, x, out)
-        extents = indices.type.shape[:-1]
+        places = Places(extents, windows, columns, operation.mode)
         many, fetched = max(extents, default=1) > 1, _fetched(x.type, steps, windows.sizes, True)
         apart = min([steps[a] for a in windows.index_map], default=0) if aligned and many else 0
 
-        def fill(build: Build, team: Team, y: ir.Value, source: ir.Value, index: ir.Value) -> None:
-            places = _Places(build, windows, indices, index, operation.mode)
+        def fill(build: Build, team: Team, y: ir.Value, source: ir.Value, *numbers: ir.Value) -> None:
             within = team if aligned and not apart else None
             begin, end = team.share(build.target.tuning.place_classes)
 
             def body(counters: list[Value], apart: int = 0) -> None:
-                places.fetch(counters, extents, y, fetched)
-                first, inside = places.locate(counters, steps)
+                _fetch(build, places, numbers, counters, y, fetched)
+                first, inside = places.locate(build, numbers, counters, steps)
                 if apart:
                     part = build.and_(
                         build.quotient(first, apart), build.constant(build.target.tuning.place_classes - 1, int64)
@@ -146,33 +149,23 @@ class ScatterLowering(UpdateLowering[Scatter]):
                 with one:  # without a test of each place
                     nested(build, extents, body)
 
-        key = (operation, x.type, indices.type, indices.strides, updates.type, updates.strides)
-        pointers = [emitter.pointer(out), emitter.first(updates), emitter.first(indices)]
+        key = (operation, x.type, places, updates.type, updates.strides)
+        pointers = [emitter.pointer(out), emitter.first(updates), *map(emitter.first, views)]
         call_divided(emitter, "scatter", key, pointers, fill)
 
 
-class _Places:
-    """Loops over index vectors, and where the windows that they name begin."""
-
-    def __init__(self, build: Build, windows: Any, indices: Any, pointer: ir.Value, mode: str) -> None:
-        self.build, self.windows, self.indices, self.pointer, self.mode = build, windows, indices, pointer, mode
-
-    def locate(self, counters: Sequence[Value], steps: Sequence[int]) -> tuple[Value, Value | None]:
-        """(first element of the window, whether it lies inside, if that matters) in an operand with those strides."""
-        return located(self.build, self.windows, self.indices, self.pointer, self.mode, counters, steps)
-
-    def fetch(self, counters: Sequence[Value], extents: Sequence[int], pointer: ir.Value, window: "_Fetched") -> None:
-        """Ask for the window of a later index vector."""
-        build, ahead = self.build, self.build.target.tuning.windows_ahead
-        if not counters or window.lines > build.target.tuning.window_lines or extents[-1] <= ahead:
-            return
-        if (window.last + 1) * window.register.itemsize <= build.target.tuning.cached_table:
-            return
-        later = build.min(counters[-1] + ahead, extents[-1] - 1)
-        first, _ = self.locate([*counters[:-1], later], window.steps)
-        for line in range(window.lines):
-            place = build.min(first + line * (_LINE // window.register.itemsize), window.last)
-            build.prefetch(pointer, window.register, place, window.written)
+def _divided(operation: Any, views: Sequence[View]) -> tuple[Any, list[View], tuple[int, ...], tuple[Column, ...], Any]:
+    """(the gather or scatter on index vectors, its operands but for these, extents of places, columns, their views)."""
+    if isinstance(operation, GatherByColumns | ScatterByColumns):
+        others, columns = operation.divide(views)
+        pairs = zip(columns, operation.extents, strict=True)
+        found = tuple(Column(c.type.dtype, c.strides, extent=extent) for c, extent in pairs)
+        return operation.moved, others, columns[0].type.shape, found, columns
+    x, indices, *updates = views
+    *extents, count = indices.type.shape
+    *steps, step = indices.strides
+    found = tuple(Column(indices.type.dtype, tuple(steps), n * step) for n in range(count))
+    return operation, [x, *updates], tuple(extents), found, [indices] * count
 
 
 @dataclass(frozen=True)
@@ -184,6 +177,23 @@ class _Fetched:
     register: np.dtype
     lines: int
     written: bool
+
+
+def _fetch(
+    build: Build, places: Places, columns: Sequence[ir.Value], counters: Sequence[Value], pointer: ir.Value,
+    window: _Fetched,
+) -> None:  # fmt: skip
+    """Ask for the window of a later place, unless it is counted from the end, which is rare and takes as long."""
+    tuning, extents = build.target.tuning, places.extents
+    if not counters or window.lines > tuning.window_lines or extents[-1] <= tuning.windows_ahead:
+        return
+    if (window.last + 1) * window.register.itemsize <= tuning.cached_table:
+        return
+    later = build.min(counters[-1] + tuning.windows_ahead, extents[-1] - 1)
+    first, _ = places.from_front.locate(build, columns, [*counters[:-1], later], window.steps)
+    for line in range(window.lines):
+        place = build.min(first + line * (_LINE // window.register.itemsize), window.last)
+        build.prefetch(pointer, window.register, place, window.written)
 
 
 def _fetched(type: TensorType, steps: Sequence[int], sizes: Sequence[int], written: bool) -> _Fetched:

@@ -6,6 +6,7 @@ from fdl.compile.fallback import Skip, during
 from fdl.compile.passes.canonical import canonical
 from fdl.compile.passes.complex_parts import complex_parts
 from fdl.compile.passes.hoisting import hoist
+from fdl.compile.passes.index_columns import index_columns
 from fdl.compile.passes.simplify import simplify
 from fdl.compile.passes.sink_slices import sink_slices
 from fdl.compile.passes.sink_transposes import sink_transposes
@@ -21,6 +22,7 @@ PASSES: list[tuple[str, Callable[[Program], Program]]] = [
     ("hoist", hoist),
     ("sink_slices", sink_slices),
     ("simplify", simplify),
+    ("index_columns", index_columns),
     ("canonical", canonical),
     ("sink_transposes", sink_transposes),
 ]
