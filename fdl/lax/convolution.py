@@ -187,7 +187,8 @@ def conv_general_dilated(
         feature_group_count: groups of features with a kernel each.
         batch_group_count: groups of examples with a kernel each.
         precision: None, "default" or `Precision.DEFAULT` lets 3x3 convolutions of float32 be computed with fewer
-            multiplications (see :class:`Precision`); "high", "highest" and all others sum all products directly.
+            multiplications, where a NaN or an infinity spreads to the 4x4 results that are computed together (see
+            :class:`Precision`); "high", "highest" and all others sum all products directly.
         preferred_element_type: dtype in which to sum and return.
         **ignored: further keywords, accepted for ports.
 

@@ -166,6 +166,14 @@ class Tuning:
     #: Share of the outputs whose taps are all inside the image from which on it is not copied with its padding.
     depthwise_whole: float = 0.8
     depthwise_sums: tuple[int, int] = (10, 27)
+    #: Convolutions by 3x3 windows with fewer multiplications (Winograd's): input channels at least, with fewer the
+    #: transforms take as long as what they save, and their error is much beside that of direct sums; multiplications at
+    #: most as a share of those of direct sums; tiles of an image at least, so that transforming the weights pays for a
+    #: single one; and channels that are summed at once.
+    winograd_channels: int = 64
+    winograd_share: float = 0.45
+    winograd_tiles: int = 16
+    winograd_depth: int = 32
     #: Output channels that are so few that lanes run along the input channels.
     dotted_features: int = 4
     #: Rows used together when weights are differentiated: they stay in the first-level cache.

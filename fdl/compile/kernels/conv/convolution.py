@@ -14,7 +14,8 @@ kernel serves
 * the gradient by w: batch and channels of x change places by strides alone (`batch` = input channels, stride 1), the
   output's gradient is w, `rhs_dilation` is the forward stride. Units of work are then parts of the window.
 
-y must have unit stride along f (or one output feature). Which algorithm runs follows from the strides of x.
+y must have unit stride along f (or one output feature). Which algorithm runs follows from the strides of x and, for
+Winograd's, from the sizes of an image.
 """
 
 import math
@@ -23,7 +24,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fdl.compile.kernels.conv import by_blocks, depthwise, dots, pixels, taps, weights_by_blocks
+from fdl.compile.kernels.conv import by_blocks, depthwise, dots, pixels, taps, weights_by_blocks, winograd
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function
 from fdl.compile.llvm.build import Build
@@ -65,8 +66,11 @@ def emit(
         by_taps = taps.Plan(taps.exchanged(spec, target) or spec, target)
         taps.Taps(build, by_taps, by_taps.spec is not spec).emit()
         return Kernel(build.function, by_taps.scratch_bytes, by_taps.work)
-    plan: pixels.Plan
-    if depthwise.fits(spec, target):
+    plan: pixels.Plan | winograd.WinogradPlan
+    if winograd.fits(spec, target):
+        plan = winograd.WinogradPlan(spec, target)
+        winograd.Winograd(build, plan, epilogue, extras).emit()
+    elif depthwise.fits(spec, target):
         plan = depthwise.DepthwisePlan(spec, target)
         depthwise.Depthwise(build, plan, epilogue, extras).emit()
     elif dots.fits(spec, target):

@@ -130,7 +130,7 @@ def convolution_of(step: KernelStep, operation: ConvGeneral) -> Convolution:
         dtype, batch, features, out_features, tuple(spatial), tuple(window), out.type.shape[1:-1],
         operation.strides, tuple(low for low, _ in operation.padding), operation.lhs_dilation, operation.rhs_dilation,
         operation.feature_group_count, x.strides, w.strides, strides(out.type.shape), operation.batch_group_count,
-        dtype in HALVES and out.type.dtype != dtype,
+        dtype in HALVES and out.type.dtype != dtype, direct=operation.precision is not None,
     )  # fmt: skip
     by_words = dtype == bfloat16 and host_target().low_products != "panels"
     paired = by_words and convolution.takes_pairs(spec)

@@ -30,6 +30,7 @@ class Convolution:
         batch_groups: the images of x and the output channels are cut into so many groups, and each group of images
             meets only its own output channels; y has batch // batch_groups images.
         wide: whether y is float32 though x and w are of 16 bits.
+        direct: whether all products are to be summed directly.
         paired: whether two neighbouring channels of bfloat16 are packed into one word.
     """
 
@@ -51,6 +52,7 @@ class Convolution:
     batch_groups: int = 1
     wide: bool = False
     paired: bool = False
+    direct: bool = False
 
     @property
     def pairs(self) -> bool:
