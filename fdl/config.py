@@ -135,9 +135,18 @@ SETTINGS = {
         Setting(
             "FDL_DISABLE_MOST_OPTIMIZATIONS",
             False,
-            "Have LLVM select instructions and registers without optimization: programs compile faster and run slower, "
-            "which is worth it for tests of many small programs.",
+            "Have LLVM select instructions and registers without optimization, and multiply matrices by smaller tiles: "
+            "programs compile faster and run slower, which is worth it for tests of many small programs.",
             traced=True,
+        ),
+        Setting(
+            "FDL_EFFORT",
+            "full",
+            "`fast` compiles programs that take less than about 0.1 ms a call as `disable_most_optimizations` does: "
+            "their first calls take half of the time. Others are compiled as ever, since less optimization does not "
+            "shorten their first calls. `jit(compiler_options={'effort': ...})` says it for one function.",
+            traced=True,
+            choices=("full", "fast"),
         ),
         Setting(
             "FDL_DEBUG_NANS",
@@ -211,6 +220,7 @@ class Config:
     threefry_partitionable: bool
     disable_jit: bool
     disable_most_optimizations: bool
+    effort: str
     debug_nans: bool
     debug_infs: bool
     debug_key_reuse: bool

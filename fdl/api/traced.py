@@ -15,7 +15,6 @@ import numpy as np
 
 from fdl.api.arguments import weakened
 from fdl.api.fast_call import FastCall
-from fdl.api.static import Static
 from fdl.array import Array, Given, scalar_dtype, wide_dtype
 from fdl.config import config
 from fdl.control import key_reuse
@@ -49,6 +48,7 @@ class Traced:
         donated: which leaves are donated.
         out_weak: for every result the dtype that it shows if it is weak, else None; empty if none is.
         name: of the function, for what is logged.
+        effort: of compiling it; without one the settings decide.
     """
 
     program: Program
@@ -58,6 +58,7 @@ class Traced:
     _compiled: Any = None
     out_weak: tuple[np.dtype | None, ...] = ()
     name: str = "a function"
+    effort: str | None = None
 
     def __post_init__(self) -> None:
         place = {var: number for number, var in enumerate(self.program.inputs)}
@@ -105,7 +106,7 @@ class Traced:
 
             types = self.program.input_types[len(self.captured) :]
             with logged("compiling", self.name, types):
-                self._compiled = compile_program(self.computed, self.may_overwrite)
+                self._compiled = compile_program(self.computed, self.may_overwrite, self.effort)
         return self._compiled
 
     def run(self, leaves: Sequence[Any]) -> list[Any]:
@@ -176,7 +177,7 @@ class Signature(NamedTuple):
         structure: of the dynamic arguments, as (args, kwargs).
         abstract_values: shape and dtype of every leaf; of a weak one, the dtype that it holds and that which it shows.
         static: number or name, type and value of every static argument.
-        default_float ... disable_most_optimizations: settings.
+        default_float ... effort: settings.
         axes: names and sizes of the axes bound by transforms around the call.
     """
 
@@ -194,6 +195,7 @@ class Signature(NamedTuple):
     default_matmul_precision: str
     threefry_partitionable: bool
     disable_most_optimizations: bool
+    effort: str
     axes: tuple[Any, ...]
 
     @property
@@ -211,13 +213,13 @@ class Signature(NamedTuple):
 SIGNED = [
     *("default_float", "default_int", "enable_x64", "runtime_checks", "weak_arrays", "check_indices"),
     *("numpy_rank_promotion", "numpy_dtype_promotion", "default_matmul_precision"),
-    *("threefry_partitionable", "disable_most_optimizations"),
+    *("threefry_partitionable", "disable_most_optimizations", "effort"),
 ]
 
 
-def signed_settings() -> tuple[str, str, bool, bool, bool, bool, str, str, str, bool, bool]:
+def signed_settings() -> tuple[str, str, bool, bool, bool, bool, str, str, str, bool, bool, str]:
     """The values of the settings that a signature holds."""
-    found: tuple[str, str, bool, bool, bool, bool, str, str, str, bool, bool] = _signed(config)
+    found: tuple[str, str, bool, bool, bool, bool, str, str, str, bool, bool, str] = _signed(config)
     return found
 
 
@@ -260,10 +262,10 @@ def abstract_value(leaf: Any) -> Any:
 _caches: Any = weakref.WeakKeyDictionary()
 
 
-def shared_cache(fun: Callable[..., Any], static: Static, donated: Static) -> Cache:
+def shared_cache(fun: Callable[..., Any], *options: Any) -> Cache:
     """One cache for all jits of the same function with the same options."""
     try:
-        return _caches.setdefault(fun, {}).setdefault((static, donated), Cache())
+        return _caches.setdefault(fun, {}).setdefault(options, Cache())
     except TypeError:
         return Cache()
 

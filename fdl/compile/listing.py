@@ -75,8 +75,9 @@ def _text(program: Program, donate: tuple[bool, ...], stage: str, target: Target
     plan = make_plan(optimized, donate)
     if stage in ("schedule", "loops"):
         return "\n".join(_plan_lines(plan, stage == "loops", ""))
-    module = emit_plan(plan, target).finish()
-    return str(module) if stage == "llvm" else assembly(module, target)
+    emission = emit_plan(plan, target)
+    module = emission.finish()
+    return str(module) if stage == "llvm" else assembly(module, emission.target)
 
 
 def _plan_lines(plan: Plan, loops: bool, indent: str) -> Iterator[str]:

@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 
 from fdl.compile.fallback import Skip, otherwise, with_fewer_passes
-from fdl.compile.llvm.target import Target, host_target
+from fdl.compile.llvm.target import EFFORTS, Target, host_target
 from fdl.compile.lowerings.registry import registry
 from fdl.compile.runtime.archive import Archive, constant_bytes
 from fdl.compile.runtime.cache import default_cache
@@ -91,12 +91,15 @@ def build_archive(
     )
 
 
-def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> "Compiled | Interpreted":
+def compile_program(
+    program: Program, donate: tuple[bool, ...] = (), effort: str | None = None
+) -> "Compiled | Interpreted":
     """The native function of a Program, made once for equal Programs, with machine code kept on disk.
 
     Args:
         program: what to compute.
         donate: which inputs' memory may be overwritten and returned; none by default.
+        effort: of LLVM, see `host_target`.
     """
     if config.dump:
         from fdl.compile.listing import dump
@@ -104,7 +107,7 @@ def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> "Compile
         dump(program, donate, config.dump)
     inlined = otherwise("inline", program, lambda: inline(numbered(program)), None)
     # One target for the code and its name on disk, whatever another thread does to the settings meanwhile.
-    return Interpreted(program, donate) if inlined is None else _compile(inlined, donate, host_target())
+    return Interpreted(program, donate) if inlined is None else _compile(inlined, donate, host_target(effort=effort))
 
 
 @lru_cache(maxsize=512)
@@ -184,7 +187,7 @@ def _shipped(program: Program, donate: tuple[bool, ...], skip: Skip, target: Tar
     """Machine code that came with a Program for this processor, however much it was optimized."""
     if not _arrived:
         return None
-    targets = target, replace(target, optimize=not target.optimize)
+    targets = target, *(replace(target, effort=effort) for effort in EFFORTS)
     found = (_arrived.get(cache_key(program, donate, skip, t)) for t in targets)
     return next((code for code in found if code), None)
 
@@ -223,11 +226,11 @@ def _source_hash(kind: type) -> str:
 def run_compiled(operation: Operation, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """One operation on arrays, compiled."""
     types = tuple(TensorType(a.shape, a.dtype) for a in arrays)
-    return _single(operation, types, config.disable_most_optimizations).run(arrays)
+    return _single(operation, types, config.state).run(arrays)
 
 
 @lru_cache(maxsize=1024)
-def _single(operation: Operation, types: tuple[TensorType, ...], quick: bool) -> Compiled | Interpreted:
+def _single(operation: Operation, types: tuple[TensorType, ...], state: int) -> Compiled | Interpreted:
     inputs = tuple(Var(t) for t in types)
     result = operation.result(*types)
     outputs = tuple(Var(t) for t in (result if operation.multiple else (result,)))

@@ -18,7 +18,7 @@ from fdl.compile.codegen.tape import Tape
 from fdl.compile.fallback import during
 from fdl.compile.ir.plan import Plan
 from fdl.compile.llvm.target import Target
-from fdl.compile.schedule.cost import worth_threads
+from fdl.compile.schedule.cost import plan_time, worth_threads
 
 
 def emit_plan(
@@ -28,13 +28,13 @@ def emit_plan(
 
     Args:
         plan: what to run.
-        target: the processor.
+        target: the processor, and for which programs LLVM takes its time.
         watch: is shown the emission and the plan before any code is emitted.
     """
     with during("threads"):
         parallel = "threads" not in plan.skip and worth_threads(plan)
     inputs, outputs = len(plan.program.inputs), len(plan.outputs)
-    emission = ProgramEmission(target, inputs, outputs, plan.reused.values(), parallel)
+    emission = ProgramEmission(target.for_program(plan_time(plan)), inputs, outputs, plan.reused.values(), parallel)
     if watch is not None:
         watch(emission, plan)
     emission.program(plan)

@@ -15,7 +15,7 @@ from fdl.compile.llvm.values import I64, POINTER, Value
 
 def finish(
     build: Build, epilogue: Epilogue, dtype: np.dtype, pointers: Sequence[ir.Value], strides: Sequence[int],
-    starts: Sequence[Any], counts: Sequence[Any],
+    starts: Sequence[Any], counts: Sequence[Any], size: int | None,
 ) -> None:  # fmt: skip
     """Emit the call; the function that does it is emitted once for each kernel.
 
@@ -26,17 +26,18 @@ def finish(
         pointers: the output and the extra operands.
         strides: of the output along every axis.
         starts, counts: the block along every axis, integers or `Value`.
+        size: of the output along the last axis, if all blocks are whole vectors of it but those at its end; else None.
     """
     name = f"{build.function.name}.epilogue"
     function = build.module.globals.get(name)
     if function is None:
         function = new_function(build.module, name, [POINTER] * len(pointers) + [I64] * (2 * len(strides)))
         function.attributes.add("noinline")
-        _emit(Build(build.module, build.target, function), epilogue, dtype, strides)
+        _emit(Build(build.module, build.target, function), epilogue, dtype, strides, size)
     build.call_function(function, [*pointers, *starts, *counts])
 
 
-def _emit(build: Build, epilogue: Epilogue, dtype: np.dtype, strides: Sequence[int]) -> None:
+def _emit(build: Build, epilogue: Epilogue, dtype: np.dtype, strides: Sequence[int], size: int | None) -> None:
     axes, lanes = len(strides), build.target.lanes(dtype)
     output, *extras = build.function.args[: -2 * axes]
     starts, counts = ([build.argument(i - k * axes, "int64") for i in range(axes)] for k in (2, 1))
@@ -57,6 +58,8 @@ def _emit(build: Build, epilogue: Epilogue, dtype: np.dtype, strides: Sequence[i
         whole = build.quotient(counts[-1], lanes) * lanes
         with build.loop(starts[-1], starts[-1] + whole, lanes) as last:
             vector(last, None)
-        with build.if_(whole < counts[-1]):
-            vector(starts[-1] + whole, build.first_lanes(counts[-1] - whole, lanes))
+        if size is None or size % lanes:
+            with build.if_(whole < counts[-1]):
+                rest = counts[-1] - whole if size is None else size % lanes
+                vector(starts[-1] + whole, build.first_lanes(rest, lanes))
     build.ret()

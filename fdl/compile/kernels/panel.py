@@ -1,5 +1,6 @@
 """Packing: a matrix of any strides copied into rows of whole vectors, as the tile reads them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +104,20 @@ class Panel:
         whole = self.columns // lanes * lanes
         with build.loop(0, whole, lanes) as start:
             self._turn_square(build, k, start, lanes, lanes)
-        for at in range(whole, self.width, lanes):
-            self._turn_square(build, k, at, max(self.columns - at, 0), lanes)
+        if whole < self.columns:
+            self._turn_square(build, k, whole, self.columns - whole, lanes)
+        empty = range(-(-self.columns // lanes) * lanes, self.width, lanes)
+        if empty:
+            self._clear(build, k, empty, lanes)
+
+    def _clear(self, build: Build, k: Value, starts: Sequence[int], lanes: int) -> None:
+        """Store zeros in the vectors of a square of rows that hold no column."""
+        into = self.into or self.dtype
+        zero = build.convert(build.constant(0, self.dtype, lanes), into)
+        with build.loop(k, k + lanes) as row:
+            line = build.at(build.function.args[1], row * self.width, into)
+            for start in starts:
+                build.store(zero, line, start)
 
     def _turn_square(self, build: Build, k: Value, start: Value | int, count: int, lanes: int) -> None:
         """Copy a square of rows and columns, of which `count` columns exist."""

@@ -7,7 +7,7 @@ import numpy as np
 from llvmlite import ir
 
 from fdl.compile.llvm.conversion import Conversion
-from fdl.compile.llvm.values import HALVES, Operand, Value, is_float, is_signed, wide
+from fdl.compile.llvm.values import HALVES, Operand, Value, is_float, is_signed, undefined, wide
 from fdl.dtypes import bool_
 from fdl.errors import DtypeError
 
@@ -303,4 +303,4 @@ class Arithmetic(Conversion):
         if lanes == 1:
             return self.value(self.ir.extract_element(x.ir, ir.IntType(32)(start)), x.dtype)
         index = ir.Constant(wide(ir.IntType(32), lanes), list(range(start, start + lanes)))
-        return self.value(self.ir.shuffle_vector(x.ir, ir.Constant(x.ir.type, ir.Undefined), index), x.dtype)
+        return self.value(self.ir.shuffle_vector(x.ir, undefined(x.ir.type), index), x.dtype)

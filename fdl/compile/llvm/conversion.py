@@ -1,5 +1,6 @@
 """Constants, broadcasts, changes of dtype and bit patterns of registers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +18,9 @@ from fdl.compile.llvm.values import (
     is_float,
     is_signed,
     register_type,
+    undefined,
     wide,
+    zeros,
 )
 from fdl.core.types import DType, DTypeLike, Number
 from fdl.dtypes import bfloat16, bool_, float16, float32, float64, int32, int64, uint32
@@ -47,7 +50,12 @@ class Conversion:
                 exact = float(np.asarray(number).astype(dtype))
         else:
             exact = int(np.asarray(number).astype(dtype)) if not isinstance(number, int) else number
-        register = ir.Constant(wide(kind, lanes), [exact] * lanes) if lanes > 1 else ir.Constant(kind, exact)
+        if lanes == 1:
+            register = ir.Constant(kind, exact)
+        elif exact == 0 and math.copysign(1, exact) == 1 and dtype != bool_:
+            register = zeros(wide(kind, lanes))
+        else:
+            register = ir.Constant(wide(kind, lanes), [exact] * lanes)
         return replace(self.value(register, dtype), low_zero=dtype == bfloat16)
 
     def constants(self, numbers: Sequence[int], dtype: DTypeLike) -> Value:
@@ -73,9 +81,9 @@ class Conversion:
         kind = wide(x.ir.type, lanes)
         if isinstance(x.ir, ir.Constant):
             return replace(x, ir=ir.Constant(kind, [x.ir.constant] * lanes), lanes=lanes)
-        undefined = ir.Constant(kind, ir.Undefined)
-        first = self.ir.insert_element(undefined, x.ir, I32(0))
-        register = self.ir.shuffle_vector(first, undefined, ir.Constant(wide(I32, lanes), [0] * lanes))
+        nothing = undefined(kind)
+        first = self.ir.insert_element(nothing, x.ir, I32(0))
+        register = self.ir.shuffle_vector(first, nothing, zeros(wide(I32, lanes)))
         return replace(x, ir=register, lanes=lanes)
 
     def intrinsic(self, name: str, *operands: Value, flags: tuple[bool, ...] = ()) -> Value:

@@ -7,7 +7,7 @@ from llvmlite import ir
 
 from fdl.compile.llvm.arithmetic import Arithmetic
 from fdl.compile.llvm.conversion import suffix
-from fdl.compile.llvm.values import I1, I32, I64, POINTER, Value, memory_type, wide
+from fdl.compile.llvm.values import I1, I32, I64, POINTER, Value, memory_type, undefined, wide, zeros
 from fdl.core.types import DType, DTypeLike
 from fdl.dtypes import bool_, int64
 
@@ -130,7 +130,6 @@ class Memory(Arithmetic):
 
     def _load_masked(self, address: ir.Value, dtype: DType, mask: Value) -> ir.Value:
         kind = wide(memory_type(dtype), mask.lanes)
-        zero = ir.Constant(kind, [memory_type(dtype)(0).constant] * mask.lanes)
         if mask.lanes == 1:
             return self._load_lane(address, dtype, mask)
         if not isinstance(mask.ir, ir.Constant):
@@ -138,7 +137,7 @@ class Memory(Arithmetic):
             bits = ir.IntType(mask.lanes)
             some = self.ir.icmp_unsigned("!=", self.ir.bitcast(mask.ir, bits), bits(0))
             address = self.ir.select(some, address, self.stack_slot(kind))
-        arguments = [address, I32(dtype.itemsize), mask.ir, zero]
+        arguments = [address, I32(dtype.itemsize), mask.ir, zeros(kind)]
         name = f"llvm.masked.load.{suffix(kind)}.p0"
         return self.ir.call(self.declare(name, kind, [a.type for a in arguments]), arguments)
 
@@ -181,8 +180,7 @@ class Memory(Arithmetic):
         if mask is not None:
             pointers = self.ir.gep(pointer, [index.ir], source_etype=kind)
             pointers.type = ir.VectorType(POINTER, lanes)
-            zero = ir.Constant(wide(kind, lanes), [kind(0).constant] * lanes)
-            arguments = [pointers, I32(dtype.itemsize), self.broadcast(mask, lanes).ir, zero]
+            arguments = [pointers, I32(dtype.itemsize), self.broadcast(mask, lanes).ir, zeros(wide(kind, lanes))]
             name = f"llvm.masked.gather.{suffix(wide(kind, lanes))}.v{lanes}p0"
             loaded = self.ir.call(self.declare(name, wide(kind, lanes), [a.type for a in arguments]), arguments)
             return self.unpack(loaded, dtype)
@@ -190,7 +188,7 @@ class Memory(Arithmetic):
 
     def _load_each(self, addresses: Sequence[ir.Value], dtype: DType) -> Value:
         """A vector of elements that lie anywhere."""
-        result = ir.Constant(wide(memory_type(dtype), len(addresses)), ir.Undefined)
+        result = undefined(wide(memory_type(dtype), len(addresses)))
         for i, address in enumerate(addresses):
             result = self.ir.insert_element(result, self._load_one(address, dtype, 1), I32(i))
         return self.unpack(result, dtype)

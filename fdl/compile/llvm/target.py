@@ -25,6 +25,9 @@ _DOT_BFLOAT16 = ("cooperlake", "sapphirerapids", "emeraldrapids", "graniterapids
 #: whose gathers leak what other programs read, unless they are slow.
 _FAST_GATHER = ("sapphirerapids", "emeraldrapids", "graniterapids", "graniterapids-d", "diamondrapids")
 
+#: Programs that LLVM's code generator takes its time for: all of them, large ones, none.
+EFFORTS = ("full", "fast", "none")
+
 #: What programs are compiled with.
 TUNING = Tuning()
 
@@ -40,7 +43,7 @@ class Target:
         fma: whether fused multiply-add is one instruction.
         half: whether float16 converts in hardware.
         tuning: sizes and thresholds by which the compiler chooses.
-        optimize: whether LLVM's code generator takes its time.
+        effort: which programs LLVM's code generator takes its time for; one of `EFFORTS`.
         matrix_unit: whether this process may use the instructions of AMX, which multiply blocks of bfloat16.
     """
 
@@ -50,13 +53,13 @@ class Target:
     fma: bool
     half: bool
     tuning: Tuning = TUNING
-    optimize: bool = True
+    effort: str = "full"
     matrix_unit: bool = False
 
     @cached_property
     def key(self) -> str:
         """A string that differs whenever generated code may differ."""
-        parts = self.cpu, self.features, self.vector_bits, self.optimize, self.matrix_unit, self.tuning
+        parts = self.cpu, self.features, self.vector_bits, self.effort, self.matrix_unit, self.tuning
         return "|".join(map(str, (process_triple(), *parts)))
 
     def lanes(self, dtype: DType | type | str) -> int:
@@ -109,10 +112,10 @@ class Target:
         return (6, 4) if self.vector_bits == 512 else (6, 2)
 
     def tile_rows(self, vectors: int) -> int:
-        """The most rows of a matrix tile that is `vectors` wide."""
+        """The most rows of a matrix tile that is `vectors` wide; few if its code has to be short."""
         registers = 32 if self.vector_bits == 512 else 16
         most = (registers - self.tuning.free_registers - vectors) // vectors
-        return max(1, min(most, 12))
+        return max(1, min(most, 4 if self.effort == "none" else 12))
 
     def tile_vectors(self, rows: int) -> int:
         """The most vectors, at most 4, that a row of a matrix tile of so many rows has."""
@@ -126,7 +129,7 @@ class Target:
         return target.create_target_machine(
             cpu=self.cpu,
             features=self.features,
-            opt=3 if self.optimize else 0,
+            opt=0 if self.effort == "none" else 3,
             reloc="pic",
             codemodel="small",
             jit=True,
@@ -134,7 +137,13 @@ class Target:
 
     def optimized(self) -> "Target":
         """The same for code that outlives the setting under which it was first needed."""
-        return replace(self, optimize=True)
+        return replace(self, effort="full")
+
+    def for_program(self, time: float) -> "Target":
+        """The same for a program that takes about so many microseconds."""
+        if self.effort != "fast":
+            return self
+        return replace(self, effort="none" if time < self.tuning.small_program else "full")
 
 
 @cache
@@ -151,13 +160,14 @@ def process_triple() -> str:
     return str(llvm_binding().get_process_triple())
 
 
-def host_target(name: str | None = None) -> Target:
+def host_target(name: str | None = None, effort: str | None = None) -> Target:
     """The target called `name`; without one the environment variable ``FDL_CPU`` decides, and then ``native``.
 
     Args:
         name: ``native``, LLVM's name of this processor, or one of the levels ``x86-64``, ``x86-64-v2``,
             ``x86-64-v3``, ``x86-64-v4``; ``:128``, ``:256`` or ``:512`` behind it sets the width of
             vectors, which LLVM makes of several registers where the processor has none so wide.
+        effort: ``full`` or ``fast``; without one the settings decide.
 
     Returns:
         The target; equal names give the same object, while `TUNING` stays the same.
@@ -168,14 +178,15 @@ def host_target(name: str | None = None) -> Target:
     >>> host_target("x86-64").vector_bits
     128
     """
-    return _target(name or SETTINGS["cpu"].read() or "native", TUNING, not config.disable_most_optimizations)
+    effort = "none" if config.disable_most_optimizations else effort or config.effort
+    return _target(name or SETTINGS["cpu"].read() or "native", TUNING, effort)
 
 
 @cache
-def _target(name: str, tuning: Tuning, optimize: bool) -> Target:
+def _target(name: str, tuning: Tuning, effort: str) -> Target:
     check_platform(sys.byteorder, struct.calcsize("P") * 8)
     name, _, bits = name.partition(":")
-    found = replace(_processor(name), tuning=tuning, optimize=optimize)
+    found = replace(_processor(name), tuning=tuning, effort=effort)
     if not bits:
         return found
     if bits not in ("128", "256", "512"):

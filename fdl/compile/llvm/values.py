@@ -54,6 +54,27 @@ def wide(element: ir.Type, lanes: int) -> ir.Type:
     return element if lanes == 1 else ir.VectorType(element, lanes)
 
 
+class _Word(ir.Constant):
+    """A constant whose text is one word of LLVM's, where llvmlite writes each lane."""
+
+    def __init__(self, kind: ir.Type, content: object, word: str) -> None:
+        super().__init__(kind, content)
+        self._word = word
+
+    def _get_reference(self) -> str:
+        return self._word
+
+
+def zeros(kind: ir.Type) -> ir.Constant:
+    """A vector of zeros; floats are +0.0."""
+    return _Word(kind, [0] * kind.count, "zeroinitializer")
+
+
+def undefined(kind: ir.Type) -> ir.Constant:
+    """A value that nothing reads."""
+    return _Word(kind, ir.Undefined, "undef")
+
+
 def is_float(dtype: DType) -> bool:
     """Whether `dtype` computes in floating point."""
     return dtype in (float32, float64) or dtype in HALVES

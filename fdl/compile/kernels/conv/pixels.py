@@ -169,7 +169,7 @@ class Pixels:
         start, stop = part * step, b.min((part + 1) * step, spec.out_spatial[0])
         starts = (n, start, *[0] * (len(spec.y) - 2))
         counts = (1, stop - start, *spec.out_spatial[1:], spec.out_features)
-        finish(b, epilogue, spec.result, (self.y, *self.extras), spec.y, starts, counts)
+        finish(b, epilogue, spec.result, (self.y, *self.extras), spec.y, starts, counts, spec.out_features)
 
     def _read(self, part: Value, follows: Value) -> tuple[Value, Value]:
         """Positions of the first axis of x that part of an image reads, without those that the part before left."""

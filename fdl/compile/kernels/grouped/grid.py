@@ -9,7 +9,7 @@ from llvmlite import ir
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.memory import IndexLike
 from fdl.compile.llvm.shuffles import transposed
-from fdl.compile.llvm.values import I32, Value, wide
+from fdl.compile.llvm.values import I32, Value, undefined, wide
 from fdl.core.types import DType
 from fdl.dtypes import float64, int64
 
@@ -196,7 +196,7 @@ class LaneGrid:
         """An element of each matrix."""
         if self.lanes == 1:
             return stack.load(0, place)
-        found = ir.Constant(wide(ir.DoubleType(), self.lanes), ir.Undefined)
+        found = undefined(wide(ir.DoubleType(), self.lanes))
         for lane in range(self.lanes):
             found = self.build.ir.insert_element(found, stack.load(lane, place).ir, I32(lane))
         return self.build.value(found, float64)

@@ -134,9 +134,15 @@ class _Plan:
 
     @cached_property
     def rows(self) -> int:
-        """Rows of a tile: as many as the registers allow, divided evenly."""
-        most = self.target.tile_rows(self.width // self.lanes)
-        return -(-self.spec.m // -(-self.spec.m // most))
+        """Rows of a tile: as many as the registers allow, divided evenly.
+
+        Small products take fewer, down to half, if tiles of one size are enough then: their code takes less time to
+        compile, and as long to run.
+        """
+        spec, most = self.spec, self.target.tile_rows(self.width // self.lanes)
+        small = spec.m * spec.n * spec.k <= self.target.tuning.small_product
+        equal = (n for n in range(most, most // 2, -1) if small and spec.m % n == 0)
+        return next(equal, -(-spec.m // -(-spec.m // most)))
 
     @cached_property
     def streams(self) -> bool:
@@ -248,6 +254,13 @@ class _Plan:
     def by_columns(self) -> bool:
         """Whether the work is cut along n; every thread then packs only its own columns of B, but all of A."""
         return self.spec.n >= self.spec.m or (not self.pack_a and self.spec.n >= 8 * self.width)
+
+    @cached_property
+    def finishes_vectors(self) -> bool:
+        """Whether blocks of C for an epilogue are whole vectors wide, but for those at the end of its rows."""
+        block = self.spec.n if self.by_dots or self.by_streams else (self.blocks or self).columns
+        steps = [block, self.part] if self.by_columns else [block]
+        return all(step % self.target.lanes(self.spec.result) == 0 or step >= self.spec.n for step in steps)
 
     @cached_property
     def part(self) -> int:
@@ -417,7 +430,9 @@ class _Emitter:
         """Apply the epilogue to a block of C."""
         assert self.epilogue is not None
         starts, counts = (batch, rows[0], columns[0]), (1, rows[1] - rows[0], columns[1] - columns[0])
-        finish(self.build, self.epilogue, self.spec.result, (self.c, *self.extras), self.spec.c, starts, counts)
+        spec, pointers = self.spec, (self.c, *self.extras)
+        size = spec.n if self.plan.finishes_vectors else None
+        finish(self.build, self.epilogue, spec.result, pointers, spec.c, starts, counts, size)
 
     def _tile(
         self, pointers: tuple[Any, Any, Any], index: tuple[Value, ...], steps: Value,

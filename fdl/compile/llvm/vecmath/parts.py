@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from fdl.compile.llvm import values
 from fdl.compile.llvm.function import FunctionBuilder
-from fdl.compile.llvm.values import I32, Value, register_type
+from fdl.compile.llvm.values import I32, Value, register_type, undefined
 from fdl.dtypes import float32
 
 #: Results are rounded as the processor is set to, which is to nearest.
@@ -53,7 +53,7 @@ def _masked(b: FunctionBuilder, name: str, operands: list[Value], kind: ir.Const
     x = operands[0]
     width = _width(x.dtype)
     register = ir.VectorType(register_type(x.dtype), width)
-    extra = ([] if kind is None else [kind]) + [ir.Constant(register, ir.Undefined), ir.IntType(width)(-1), _AS_SET]
+    extra = ([] if kind is None else [kind]) + [undefined(register), ir.IntType(width)(-1), _AS_SET]
     symbol = f"llvm.x86.avx512.mask.{name}.{'ps' if x.dtype == float32 else 'pd'}.512"
     function = b.declare(symbol, register, [register] * len(operands) + [e.type for e in extra])
     columns = zip(*(_registers(b, v, width) for v in operands), strict=True)
@@ -71,11 +71,11 @@ def _registers(b: FunctionBuilder, x: Value, width: int) -> list[ir.Value]:
     if x.lanes > width:
         return [b.part(x, start, width).ir for start in range(0, x.lanes, width)]
     if x.lanes == 1:
-        undefined = ir.Constant(ir.VectorType(x.ir.type, width), ir.Undefined)
-        return [b.ir.insert_element(undefined, x.ir, I32(0))]
+        nothing = undefined(ir.VectorType(x.ir.type, width))
+        return [b.ir.insert_element(nothing, x.ir, I32(0))]
     # What is beyond the vector is undefined: LLVM 22 forgets places in a table that seem to repeat the first one.
-    undefined = ir.Constant(x.ir.type, ir.Undefined)
-    return [_shuffled(b, x.ir, undefined, [*range(x.lanes), *[x.lanes] * (width - x.lanes)])]
+    nothing = undefined(x.ir.type)
+    return [_shuffled(b, x.ir, nothing, [*range(x.lanes), *[x.lanes] * (width - x.lanes)])]
 
 
 def _joined(b: FunctionBuilder, registers: list[ir.Value], lanes: int) -> ir.Value:
