@@ -79,25 +79,11 @@ class Panel:
             mask = None if left >= lanes else build.first_lanes(left, lanes)
             return build.load(line, self.dtype, start, lanes, mask=mask)
         vector: Any = build.constant(0, self.dtype, lanes).ir
-        for i, place in enumerate(self._columns(build, line, start, min(left, lanes))):
+        column = build.argument(4, int64)
+        places = columns_of(build, build.at(line, start * column, self.dtype), column, min(left, lanes), self.dtype)
+        for i, place in enumerate(places):
             vector = build.ir.insert_element(vector, build.load(place, self.dtype).ir, I32(i))
         return build.value(vector, self.dtype)
-
-    def _columns(self, build: Build, line: Any, start: Value | int, count: int) -> list[Any]:
-        """Where `count` columns of a row are, from `start` on.
-
-        Eight share a register; multiples of the stride that processors do not find themselves are computed once.
-        """
-        column = build.argument(4, int64)
-        with build.ir.goto_entry_block():
-            odd = {factor: column * factor for factor in (1, 3, 5, 7)}
-        places = []
-        for i in range(count):
-            if i % 8 == 0:
-                base = build.at(line, (i + start) * column, self.dtype)
-            power = (i % 8) & -(i % 8) or 1
-            places.append(build.at(base, odd[i % 8 // power] * power, self.dtype) if i % 8 else base)
-        return places
 
     def _turn(self, build: Build, k: Value, lanes: int) -> None:
         """Copy as many rows as a vector has lanes, from `k` on, where the matrix is read along its columns."""
@@ -120,12 +106,40 @@ class Panel:
                 build.store(zero, line, start)
 
     def _turn_square(self, build: Build, k: Value, start: Value | int, count: int, lanes: int) -> None:
-        """Copy a square of rows and columns, of which `count` columns exist."""
-        source, destination = build.function.args[:2]
-        places = self._columns(build, build.at(source, k, self.dtype), start, count)
-        read = [build.load(place, self.dtype, 0, lanes) for place in places]
-        read += [build.constant(0, self.dtype, lanes)] * (lanes - count)
+        """Copy a square of rows and columns, of which `count` columns exist, by a function that panels share."""
+        (source, destination), column = build.function.args[:2], build.argument(4, int64)
         into = self.into or self.dtype
-        for i, row in enumerate(transposed(build, read)):
-            line = build.at(destination, (k + i) * self.width, into)
-            build.store(build.convert(row, into), line, start)
+        name = f"turn.{self.dtype}.{count}.{into}"
+        function = build.module.globals.get(name) or self._emit_square(build, name, count, lanes)
+        first = build.at(source, k + start * column, self.dtype)
+        build.call_function(function, [first, build.at(destination, k * self.width + start, into), column, self.width])
+
+    def _emit_square(self, build: Build, name: str, count: int, lanes: int) -> ir.Function:
+        function = new_function(build.module, name, [POINTER, POINTER, I64, I64])
+        function.attributes.add("noinline")
+        inner = Build(build.module, build.target, function)
+        source, destination = function.args[:2]
+        places = columns_of(inner, source, inner.argument(2, int64), count, self.dtype)
+        read = [inner.load(place, self.dtype, 0, lanes) for place in places]
+        read += [inner.constant(0, self.dtype, lanes)] * (lanes - count)
+        into, width = self.into or self.dtype, inner.argument(3, int64)
+        for i, row in enumerate(transposed(inner, read)):
+            inner.store(inner.convert(row, into), inner.at(destination, i * width, into))
+        inner.ret()
+        return function
+
+
+def columns_of(build: Build, line: Any, column: Value, count: int, dtype: np.dtype) -> list[Any]:
+    """Where `count` columns of a row are.
+
+    Eight share a register; multiples of the stride that processors do not find themselves are computed once.
+    """
+    with build.ir.goto_entry_block():
+        odd = {factor: column * factor for factor in (1, 3, 5, 7)}
+    places = []
+    for i in range(count):
+        if i % 8 == 0:
+            base = build.at(line, i * column, dtype) if i else line
+        power = (i % 8) & -(i % 8) or 1
+        places.append(build.at(base, odd[i % 8 // power] * power, dtype) if i % 8 else base)
+    return places

@@ -26,6 +26,7 @@ from llvmlite import ir
 from fdl.compile.kernels.kernel import Kernel, kernel_function
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import Variable
+from fdl.compile.llvm.sharing import LONG
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import HALVES, I32, Value, is_float
 from fdl.dtypes import bool_, float32, int32
@@ -70,7 +71,7 @@ def supports(dtype: Any) -> bool:
 
 def emit_reduce(module: ir.Module, target: Target, spec: Window, kind: str) -> Kernel:
     """Emit the reduction of every window of x by `kind`."""
-    nest = _Nest(kernel_function(module, target, f"window.{kind}", 2), spec)
+    nest = _Nest(kernel_function(module, target, f"{LONG}window.{kind}", 2), spec)
     b = nest.build
     x, y = b.function.args[:2]
     combine: Callable[[Value, Value], Value] = {"sum": b.add, "prod": b.mul, "max": b.max, "min": b.min}[kind]
@@ -93,7 +94,7 @@ def emit_reduce(module: ir.Module, target: Target, spec: Window, kind: str) -> K
 
 def emit_select_and_scatter(module: ir.Module, target: Target, spec: Window, kind: str) -> Kernel:
     """Emit the gradient of max or min pooling."""
-    nest = _Nest(kernel_function(module, target, f"window.{kind}.scatter", 3), spec)
+    nest = _Nest(kernel_function(module, target, f"{LONG}window.{kind}.scatter", 3), spec)
     b = nest.build
     x, dy, dx = b.function.args[:3]
     lines = spec.in_spatial[0] if spec.in_spatial else 1
@@ -149,7 +150,7 @@ def _store_alternating(b: Build, pair: list[Value], pointer: ir.Value, where: Va
 
 def emit_select_and_gather(module: ir.Module, target: Target, spec: Window, kind: str) -> Kernel:
     """Emit the derivative of max or min pooling along a direction dx."""
-    nest = _Nest(kernel_function(module, target, f"window.{kind}.gather", 3), spec)
+    nest = _Nest(kernel_function(module, target, f"{LONG}window.{kind}.gather", 3), spec)
     b = nest.build
     x, dx, dy = b.function.args[:3]
 
