@@ -232,7 +232,7 @@ class Tuning:
     byte_rate: float = 30_000.0
     #: Floating-point operations that take as long as sorting an element.
     sort_flops: int = 1500
-    #: Multiplications of a matrix product that is small: how its tiles divide it does not matter.
+    #: Multiplications of a stack of matrix products that is small: how its tiles divide it does not matter.
     small_product: int = 1 << 17
     #: Microseconds of a program that is small: it is compiled with less effort if the user asks for that.
     small_program: float = 100.0

@@ -140,7 +140,7 @@ class _Plan:
         compile, and as long to run.
         """
         spec, most = self.spec, self.target.tile_rows(self.width // self.lanes)
-        small = spec.m * spec.n * spec.k <= self.target.tuning.small_product
+        small = spec.batch * spec.m * spec.n * spec.k <= self.target.tuning.small_product
         equal = (n for n in range(most, most // 2, -1) if small and spec.m % n == 0)
         return next(equal, -(-spec.m // -(-spec.m // most)))
 
