@@ -278,4 +278,4 @@ class Winograd:
             transform_results(b, products, b.at(self.y, place, float32), sizes, panels.columns)
             if self.epilogue is not None:
                 starts, counts = (n, top, left, channel), (1, height, width, panels.columns)
-                finish(b, self.epilogue, spec.result, (self.y, *self.extras), spec.y, starts, counts)
+                finish(b, self.epilogue, spec.result, (self.y, *self.extras), spec.y, starts, counts, spec.out_features)
