@@ -1,6 +1,6 @@
 """Loops along one axis that carry a result: cumulative sums and their kin, and the place of an extreme element."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value, is_float
 from fdl.compile.lowerings.emitter import Emitter
 from fdl.compile.lowerings.lowering import Lowering, Types
-from fdl.dtypes import int32, int64, is_inexact
+from fdl.dtypes import bool_, int32, int64, is_inexact
 from fdl.ops.cumulative import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Cumulative
 from fdl.ops.precision import accumulator
 from fdl.ops.reduce import ArgExtremum, ArgMax, ArgMin
@@ -51,15 +51,38 @@ class CumulativeLowering(Lowering[Cumulative]):
 
         def fill(build: Build, source: ir.Value, target: ir.Value) -> None:
             for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
-                total = build.variable(build.constant(start, wide, lanes))
+                combine = _combined(build, method, build.constant(start, wide, lanes))
                 with build.loop(0, count) as i:
                     place = build.sub(build.index(count - 1), i) if operation.reverse else i
                     value = build.load(source, dtype, read + place * x.strides[axis], lanes, _step(x, axis))
-                    total.set(getattr(build, method)(total.get(), build.convert(value, wide)))
-                    build.store(build.convert(total.get(), dtype), target, written + place * y[axis])
+                    total = combine(build.convert(value, wide))
+                    build.store(build.convert(total, dtype), target, written + place * y[axis])
 
         key = (operation, x.type, x.strides)
         call_function(emitter, "cumulative", key, [emitter.first(x), emitter.pointer(out)], fill)
+
+
+def _combined(build: Build, method: str, start: Value) -> Callable[[Value], Value]:
+    """A function that combines one more element with all before it."""
+    total = build.variable(start)
+
+    def combine(value: Value) -> Value:
+        total.set(getattr(build, method)(total.get(), value))
+        return total.get()
+
+    if method not in ("max", "min") or start.lanes > 1 or not is_float(start.dtype):
+        return combine
+    # A single line waits for each total. The first NaN is kept apart, so that a total is the comparison alone.
+    better = build.gt if method == "max" else build.lt
+    seen, nan = build.variable(build.constant(False, bool_)), build.variable(start)
+
+    def combine_apart(value: Value) -> Value:
+        nan.set(build.select(seen.get(), nan.get(), value))
+        seen.set(build.or_(seen.get(), build.ne(value, value)))
+        total.set(build.select(better(total.get(), value), total.get(), value))
+        return build.select(seen.get(), nan.get(), total.get())
+
+    return combine_apart
 
 
 class ArgExtremumLowering(Lowering[ArgExtremum]):
