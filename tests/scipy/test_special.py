@@ -94,6 +94,16 @@ def test_log_ndtr_in_both_tails(dtype, tolerance):
     np.testing.assert_allclose(steep, [300.0033332], rtol=1e-8)
 
 
+@pytest.mark.parametrize("name", ["ndtr", "erfc"])
+def test_single_tails_of_the_normal_distribution_join_at_zero(name):
+    x = np.concatenate([np.linspace(-9, 9, 30001), np.linspace(-0.8, 0.8, 10001), 10.0 ** np.linspace(-37, 0, 101)])
+    x = x.astype(np.float32)
+    exact = getattr(reference, name)(x.astype(np.float64))
+    assert (np.abs(np.asarray(getattr(special, name)(x)) - exact) / np.spacing(exact.astype(np.float32))).max() <= 5.5
+    ends = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(getattr(special, name)(ends), getattr(reference, name)(ends))
+
+
 INSIDE = {"erfinv": 0.5, "logit": 0.5, "ndtri": 0.5, "betainc": 0.5, "zeta": 2.5, "multigammaln": 2.5}
 REDUCTIONS = ("softmax", "log_softmax", "logsumexp")
 SECOND = {"polygamma": (1.0,), "multigammaln": (2,)}

@@ -28,13 +28,22 @@ def _erfc_positive(b: FunctionBuilder, x: Value) -> Value:
     return gaussian(b, x, x) * _smooth(b, x)
 
 
-def _smooth(b: FunctionBuilder, x: Value) -> Value:
-    """exp(x^2) erfc(x) for 1/2 <= x <= 28; both of its divisions are one, which takes longer than products."""
-    scale = 3.75
-    divisor, width = x + scale, b.fma(x, 2.0, 1.0)
+def _is_whole(b: FunctionBuilder, x: Value) -> bool:
+    """Whether `_smooth` holds from 0 on; in two roundings a product and sum would miss five units in the last place."""
+    return bool(format_of(x.dtype).erfc_whole) and b.target.fma
+
+
+def _smooth(b: FunctionBuilder, x: Value, unit: float = 1.0) -> Value:
+    """exp(y^2) erfc(y) of y = x * unit for 1/2 <= y <= 28, or from 0 on (`_is_whole`).
+
+    Both of its divisions are one, which takes longer than products.
+    """
+    f = format_of(x.dtype)
+    scale, coefficients = (2.0, f.erfc_whole) if _is_whole(b, x) else (3.75, f.erfc)
+    divisor, width = x + scale / unit, b.fma(x, 2.0 * unit, 1.0)
     inverse = 1.0 / (divisor * width)
-    ratio = (x - scale) * (width * inverse)
-    return polynomial(b, ratio, format_of(x.dtype).erfc) * (divisor * inverse)
+    ratio = (x - scale / unit) * (width * inverse)
+    return polynomial(b, ratio, coefficients) * (divisor * inverse)
 
 
 def gaussian(b: FunctionBuilder, x: Value, y: Value) -> Value:
@@ -51,10 +60,13 @@ def ndtr(b: FunctionBuilder, x: Value) -> Value:
     size = b.abs(x)
     limit = 39.0 if f.mantissa == 52 else 14.5
     size = b.select(size > limit, limit, size)
-    scaled = size * math.sqrt(0.5)
-    tail = gaussian(b, size, size * 0.5) * _smooth(b, scaled) * 0.5
+    product, rest = two_product(b, size, size * 0.5)
+    tail = exp(b, -product, -rest) * (_smooth(b, size, math.sqrt(0.5)) * 0.5)
+    result = b.select(x < 0.0, tail, 1.0 - tail)
+    if _is_whole(b, x):
+        return result
     small = b.fma(_erf_small(b, x * math.sqrt(0.5)), 0.5, 0.5)
-    return b.select(scaled < 0.5, small, b.select(x < 0.0, tail, 1.0 - tail))
+    return b.select(size < math.sqrt(0.5), small, result)
 
 
 def erf(b: FunctionBuilder, x: Value) -> Value:
@@ -72,6 +84,8 @@ def erfc(b: FunctionBuilder, x: Value) -> Value:
     size = b.abs(x)
     tail = _erfc_positive(b, size)
     result = b.select(x < 0.0, 2.0 - tail, tail)
+    if _is_whole(b, x):
+        return result
     return b.select(size < 0.5, 1.0 - _erf_small(b, x), result)
 
 

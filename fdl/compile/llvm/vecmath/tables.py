@@ -48,7 +48,7 @@ class Format:
         magic: 1.5 * 2^mantissa: adding it rounds to an integer that then is in the low bits.
         ln2_high, ln2_low: log(2) in two parts, the first short enough for exact products with exponents.
         exp_low, exp_high: beyond these exp is zero or infinite.
-        exp, log, erf, erf_tail, erfc, erf_inv, erf_inv_tail, sin, cos, asin, atan, lgamma, lgamma_tail,
+        exp, log, erf, erf_tail, erfc, erfc_whole, erf_inv, erf_inv_tail, sin, cos, asin, atan, lgamma, lgamma_tail,
             digamma, digamma_tail, trigamma_tail: coefficients, lowest degree first; see the functions that use them.
     """
 
@@ -64,6 +64,7 @@ class Format:
     erf: tuple[float, ...]
     erf_tail: tuple[float, ...]
     erfc: tuple[float, ...]
+    erfc_whole: tuple[float, ...]
     erf_inv: tuple[float, ...]
     erf_inv_tail: tuple[float, ...]
     sin: tuple[float, ...]
@@ -104,6 +105,10 @@ SINGLE = Format(
     erfc=(
         1.23751259, -0.140240774, 0.00358650321, 0.0822845623, -0.108825155, 0.0922028869, -0.0585749447,
         0.0288897511, -0.00987358484, 0.000730307947,
+    ),
+    erfc_whole=(
+        1.27697837, -0.0927638113, -0.166030481, 0.164050877, -0.0542184375, -0.00802978408, 0.00871278532,
+        0.00125062105, -0.00143014989, -0.000401834521, 0.000177807873, 8.3838182e-05,
     ),
     erf_inv=(0.8862269, 0.23201664, 0.12741977, 0.08880518, 0.048621982, 0.102624424),
     erf_inv_tail=(
@@ -163,6 +168,7 @@ DOUBLE = Format(
         -1.1438607757313332e-05, -9.825244324390913e-07, 1.7392003469144987e-06, -4.478649333151332e-08,
         -2.414138909553993e-07, 1.3348838360681335e-08, 2.493261324407241e-08,
     ),
+    erfc_whole=(),
     erf_inv=(
         0.886226925452758, 0.2320136665346591, 0.12755617530440172, 0.0865521293633146, 0.06495961129634889,
         0.05173148587961133, 0.042832561958381976, 0.036523192323204084, 0.031143520322693873, 0.03160326106666076,
