@@ -52,3 +52,16 @@ def test_extremes_with_nan_anywhere(rng, dtype, count):
     expected = [f(x, axis) for f in (np.max, np.min) for axis in (0, 1)] + [x[31:].max(), x.min()]
     for found, wanted in zip(extremes(x), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("extents", [(1, 40), (10, 67), (32, 33), (33, 32), (67, 10), (129, 17)])
+def test_extremes_of_short_and_long_loops(extents, axis):
+    """A NaN anywhere is the result, however many elements follow it."""
+    x = np.random.default_rng(2).standard_normal(extents).astype(np.float32)
+    for row, column in [(0, 0), (extents[0] - 1, 3), (extents[0] // 2, extents[1] - 1)]:
+        x[row, column] = np.nan
+    x[0, 1], x[-1, 2] = np.inf, -np.inf
+    for name in ("max", "min"):
+        found = fdl.jit(lambda x, name=name: getattr(fnp, name)(x, axis=axis))(x)
+        np.testing.assert_array_equal(np.asarray(found), getattr(np, name)(x, axis=axis))

@@ -1,5 +1,6 @@
 """Code for loop nests: explicit vectors along the last loop, sums in an order that depends on the shapes only."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
@@ -17,6 +18,9 @@ from fdl.compile.loopnest.body import BodyEmitter, Counters, with_counter
 from fdl.core.program import Var
 from fdl.dtypes import bool_
 from fdl.ops.precision import accumulator
+
+#: Elements of a result from which on their combinations do not overlap with those of other results.
+_CHAINED = 32
 
 
 class NestEmitter(BodyEmitter):
@@ -352,8 +356,15 @@ class NestEmitter(BodyEmitter):
         """Combine one more vector with what has been reduced."""
         for variable, reduction in zip(variables, self.loops.reductions, strict=True):
             value = self.build.convert(values[reduction.number], accumulator(reduction.var.type.dtype))
-            # The element first: whether an extreme is NaN is then asked of it while the one so far is not complete.
-            variable.set(self.combine(reduction, value, variable.get()))
+            # The element first where many follow each other: whether an extreme is NaN is then asked of it while the
+            # one so far is not complete. In short loops those of several results overlap.
+            pair = (value, variable.get()) if self.is_chained() else (variable.get(), value)
+            variable.set(self.combine(reduction, *pair))
+
+    def is_chained(self) -> bool:
+        """Whether so many elements make a result that each waits for the one before."""
+        loops = self.loops
+        return math.prod(n for n, reduced in zip(loops.extents, loops.reduced, strict=True) if reduced) > _CHAINED
 
     def combine(self, reduction: Reduce, x: Value, y: Value) -> Value:
         """Two accumulators as one."""
