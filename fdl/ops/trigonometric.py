@@ -70,9 +70,13 @@ class Atan(Function):
     function = np.arctan
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
-        far, near, inverse = _far(x)
+        far, near, _ = _far(x)
         one = full_like(x, 1)
-        return _chosen(far, mul(inverse, inverse), div(one, add(one, mul(near, near))))
+        divisor = add(one, mul(near, near))
+        if far is None:
+            return div(one, divisor)
+        inverse = div(one, select(far, abs_(x), divisor))  # one division, of both cases
+        return select(far, mul(inverse, inverse), inverse)
 
 
 class Atan2(Binary):
