@@ -60,7 +60,7 @@ def fits(spec: Convolution, target: Target) -> bool:
 
 
 class EqualPanels(NamedTuple):
-    """EqualPanels of output channels that are alike, next to each other.
+    """Panels of output channels that are alike, next to each other.
 
     Attributes:
         first: the first channel.
