@@ -226,11 +226,11 @@ def _source_hash(kind: type) -> str:
 def run_compiled(operation: Operation, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """One operation on arrays, compiled."""
     types = tuple(TensorType(a.shape, a.dtype) for a in arrays)
-    return _single(operation, types, config.state).run(arrays)
+    return _single(operation, types, (config.disable_most_optimizations, config.effort)).run(arrays)
 
 
 @lru_cache(maxsize=1024)
-def _single(operation: Operation, types: tuple[TensorType, ...], state: int) -> Compiled | Interpreted:
+def _single(operation: Operation, types: tuple[TensorType, ...], effort: tuple[bool, str]) -> Compiled | Interpreted:
     inputs = tuple(Var(t) for t in types)
     result = operation.result(*types)
     outputs = tuple(Var(t) for t in (result if operation.multiple else (result,)))

@@ -185,3 +185,10 @@ def new_function(
             if argument.type == POINTER:
                 argument.add_attribute("noalias")
     return function
+
+
+def call_external(build: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
+    """Call a function of the process, of Python's C API or the system say, which a module declares once."""
+    known = build.module.globals.get(name)
+    kind = ir.FunctionType(result, [a.type for a in arguments])
+    return build.call(known or ir.Function(build.module, kind, name), arguments)

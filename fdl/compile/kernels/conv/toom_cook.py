@@ -43,9 +43,9 @@ def of_window(b: Build, w: Line) -> Line:
 def to_results(b: Build, m: Line) -> Line:
     """Four results from the products at the points."""
     even, odd, far_even, far_odd = m[1] + m[2], m[1] - m[2], m[3] + m[4], m[3] - m[4]
-    first = b.fma(_NEAR, odd, far_odd * (_FAR))
+    first = b.fma(_NEAR, odd, far_odd * _FAR)
     third = b.fma(_NEAR / 2, odd, far_odd * (2 * _FAR))
-    return [m[0] + even + far_even, first, b.fma(0.5, even, far_even * (2.0)), third + m[5]]
+    return [m[0] + even + far_even, first, b.fma(0.5, even, far_even * 2.0), third + m[5]]
 
 
 def _both(b: Build, root: float, even: Value, odd: Value) -> Line:

@@ -10,7 +10,7 @@ machine may have other work, and a host call may take seconds.
 from llvmlite import ir
 
 from fdl.compile.llvm.build import Build
-from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.function import call_external, new_function
 from fdl.compile.llvm.layout import (
     ARRIVED,
     BARRIER,
@@ -57,10 +57,7 @@ class _Emitter:
 
     def system(self, build: Build, name: str, *arguments: ir.Value) -> None:
         """Call a function of the system, ignoring its result."""
-        known = self.module.globals.get(name)
-        if known is None:
-            known = ir.Function(self.module, ir.FunctionType(I32, [a.type for a in arguments]), name)
-        build.ir.call(known, arguments)
+        call_external(build.ir, name, I32, *arguments)
 
     @staticmethod
     def at(build: Build, pointer: ir.Value, offset: ir.Value | int) -> ir.Value:

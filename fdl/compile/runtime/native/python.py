@@ -2,7 +2,7 @@
 
 from llvmlite import ir
 
-from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.function import call_external, new_function
 from fdl.compile.llvm.layout import HOST_SYMBOL, INTERRUPTED, MAIN_THREAD, POLL_SYMBOL, PYTHON
 from fdl.compile.llvm.values import I8, I32, I64, POINTER
 
@@ -20,11 +20,11 @@ def _emit_poll(module: ir.Module) -> None:
     build = ir.IRBuilder(function.append_basic_block())
     # Only the main thread handles signals, and others need not wait for the lock.
     main = build.load(build.gep(function.args[0], [I64(MAIN_THREAD)], source_etype=POINTER), typ=I64)
-    with build.if_then(build.icmp_unsigned("!=", _system(build, "pthread_self", I64), main)):
+    with build.if_then(build.icmp_unsigned("!=", call_external(build, "pthread_self", I64), main)):
         build.ret(I32(0))
-    lock = _system(build, "PyGILState_Ensure", I32)
-    found = _system(build, "PyErr_CheckSignals", I32)
-    _system(build, "PyGILState_Release", ir.VoidType(), lock)
+    lock = call_external(build, "PyGILState_Ensure", I32)
+    found = call_external(build, "PyErr_CheckSignals", I32)
+    call_external(build, "PyGILState_Release", ir.VoidType(), lock)
     build.ret(build.select(build.icmp_signed("==", found, I32(0)), I32(0), I32(INTERRUPTED)))
 
 
@@ -36,7 +36,7 @@ def _emit_host(module: ir.Module) -> None:
     layout = ir.GlobalVariable(module, ir.ArrayType(I8, 3), "layout")
     layout.linkage, layout.global_constant = "internal", True
     layout.initializer = ir.Constant(layout.value_type, bytearray(b"LL\0"))
-    lock = _system(build, "PyGILState_Ensure", I32)
+    lock = call_external(build, "PyGILState_Ensure", I32)
     called = build.load(build.gep(callbacks, [I64(PYTHON)], source_etype=POINTER), typ=POINTER)
     kind = ir.FunctionType(POINTER, [POINTER, POINTER], var_arg=True)
     arguments = [called, build.bitcast(layout, POINTER), number, build.ptrtoint(pointers, I64)]
@@ -44,17 +44,9 @@ def _emit_host(module: ir.Module) -> None:
     status = build.alloca(I32)
     with build.if_else(build.icmp_unsigned("!=", result, POINTER(None))) as (returned, raised):
         with returned:
-            build.store(build.trunc(_system(build, "PyLong_AsLongLong", I64, result), I32), status)
-            _system(build, "Py_DecRef", ir.VoidType(), result)
+            build.store(build.trunc(call_external(build, "PyLong_AsLongLong", I64, result), I32), status)
+            call_external(build, "Py_DecRef", ir.VoidType(), result)
         with raised:
             build.store(I32(INTERRUPTED), status)
-    _system(build, "PyGILState_Release", ir.VoidType(), lock)
+    call_external(build, "PyGILState_Release", ir.VoidType(), lock)
     build.ret(build.load(status, typ=I32))
-
-
-def _system(build: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
-    """Call a function of Python's C API or of the system."""
-    module = build.module
-    known = module.globals.get(name)
-    kind = ir.FunctionType(result, [a.type for a in arguments])
-    return build.call(known or ir.Function(module, kind, name), arguments)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.function import call_external, new_function
 from fdl.compile.llvm.layout import DATA_OFFSET, OBJECTS, UNUSABLE
 from fdl.compile.llvm.values import I8, I32, I64, POINTER
 from fdl.compile.runtime.native.record import (
@@ -280,11 +280,7 @@ class StubEmitter:
     def python(self, name: str, *arguments: ir.Value, returns: ir.Type | None = None) -> ir.Value:
         """Call a function of Python's C API."""
         returns = returns or (ir.VoidType() if name in ("Py_IncRef", "Py_DecRef") else POINTER)
-        function = self.module.globals.get(name)
-        if function is None:
-            function_type = ir.FunctionType(returns, [a.type for a in arguments])
-            function = ir.Function(self.module, function_type, name)
-        return self.ir.call(function, arguments)
+        return call_external(self.ir, name, returns, *arguments)
 
     def call(self, function: ir.Value, returns: ir.Type, *arguments: ir.Value) -> ir.Value:
         """Call a pointer."""
