@@ -17,6 +17,21 @@ def test_import_leaves_heavy_modules_for_later():
     assert [name for name in loaded if name.startswith(LATER)] == []
 
 
+def test_numba_is_imported_by_functions_of_numba_only(tmp_path) -> None:
+    """Programs without them leave it for later, when they are compiled and when they come from the disk cache."""
+    code = """
+import sys, fdl, fdl.numpy as fnp
+from fdl import random
+f = fdl.jit(fdl.grad(lambda x: fnp.sum(fnp.sort(fnp.linalg.solve(x, fnp.fft.rfft(x).real[:, :1])) * fnp.log(x))))
+f(random.uniform(random.key(0), (8, 8)))
+print("numba" in sys.modules)
+"""
+    environment = {**os.environ, "FDL_CACHE_DIR": str(tmp_path)}
+    run = [sys.executable, "-c", code]
+    for _ in range(2):
+        assert subprocess.run(run, capture_output=True, text=True, check=True, env=environment).stdout == "False\n"
+
+
 def test_all_has_what_a_module_offers() -> None:
     """Type checkers hold that what a module only imports is its own; ``__all__`` says that it is the user's."""
     module = importlib.import_module("fdl.numpy")

@@ -107,7 +107,7 @@ LOCAL_IMPORTS = {
     ("fdl.compile.schedule.planner", "fdl.compile.schedule.verify_memory"): "verifiers run where they are asked for",
     ("fdl.export.library", "fdl.compile"): "the compiler is loaded when something is compiled first",
     ("fdl.debug.progress", "tqdm"): "not installed everywhere",
-    ("fdl.ext", "numba"): "not installed everywhere",
+    ("fdl.ext", "numba"): "slow to import; needed where functions under @njit take part",
     ("fdl.interop", "google"): "not installed everywhere",
     ("fdl.interop", "onnx"): "not installed everywhere",
     ("fdl.interop", "torch"): "not installed everywhere",

@@ -1,4 +1,4 @@
-"""fdl and numba together; installed with ``pip install fdl[numba]``.
+"""fdl and numba together.
 
 `numba_call` makes a compiled function of arrays a step of a fdl program, `elementwise` a compiled function of numbers
 part of its loops, and `to_numba` makes a fdl function callable from compiled Python. None of the three passes through

@@ -10,15 +10,9 @@ from fdl.errors import DtypeError
 
 @cache
 def numba() -> Any:
-    """The module numba.
+    """The module numba."""
+    import numba
 
-    Raises:
-        ImportError: it is not installed.
-    """
-    try:
-        import numba
-    except ImportError as error:
-        raise ImportError("fdl.ext needs numba; install it with: pip install 'fdl[numba]'") from error
     return numba
 
 

@@ -17,7 +17,8 @@ from fdl.compile.llvm import lapack
 from fdl.compile.runtime import executable
 from fdl.errors import CompilerError, ExportError
 from fdl.export import library
-from fdl.ops.linalg import cholesky, eigh, qr, svd
+from fdl.ops.householder import HouseholderQr
+from fdl.ops.linalg import cholesky, eig, eigh, qr, svd
 from fdl.ops.matrix import TriangularSolve, swap
 from fdl.ops.systems import Solve, lu, slogdet, solve
 from tests.compile.tuned import tune
@@ -119,6 +120,51 @@ def test_tall_and_wide_matrices(dtype: str, shape: tuple[int, ...], full: bool, 
     check_orthogonal(h(vh))
     close(values, s)
     check_lu(parts, a)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 5, 5), (2, 33, 33), (0, 3, 3), (2, 0, 0)])
+def test_eigenvalues_of_general_matrices(dtype: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    a = drawn(rng, dtype, *shape)
+    f = lambda a: (eig(swap(a)), eig(a, vectors=False))  # noqa: E731
+    hosts = {host.operation.name for host in pipeline.build_archive(fdl.make_program(f)(a), ()).hosts}
+    assert hosts <= ({"transpose"} if dtype == "complex128" else set())
+    (w, v), (alone,) = fdl.jit(f)(a)
+    assert w.dtype == v.dtype == alone.dtype == np.result_type(dtype, "complex64")
+    w, v = np.asarray(w), np.asarray(v)
+    close(a.swapaxes(-1, -2) @ v, v * w[..., None, :])
+    close(np.linalg.norm(v, axis=-2), np.ones(w.shape))
+    wide = a.astype(np.result_type(dtype, "float64"))
+    close(np.sort_complex(alone), np.sort_complex(np.linalg.eigvals(wide).astype(np.complex128)))
+    if dtype[0] == "f":  # pairs are conjugate, and real eigenvalues have real vectors
+        np.testing.assert_array_equal(np.sort_complex(w), np.sort_complex(w.conj()))
+        assert not v.imag[np.broadcast_to(w[..., None, :].imag == 0, v.shape)].any()
+
+
+def test_general_matrices_that_are_not_finite_or_defective() -> None:
+    a = np.stack([np.array([[2.0, 1.0], [0.0, 2.0]]), np.eye(2), np.array([[1.0, np.inf], [0.0, 1.0]])])
+    w, v = map(np.asarray, fdl.jit(eig)(a))
+    np.testing.assert_array_equal(w[:2], [[2, 2], [1, 1]])
+    close(a[:2] @ v[:2], v[:2] * w[:2, None])
+    assert np.isnan(w[2]).all()
+    assert np.isnan(v[2]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+@pytest.mark.parametrize("shape", [(2, 40, 7), (2, 7, 40), (1, 1), (0, 2, 3), (2, 0, 3)])
+def test_reflections(dtype: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    """Each factor and vector makes a reflection I - t v v^H; all of them turn the upper triangle into the matrix."""
+    a = drawn(rng, dtype, *shape)
+    assert not pipeline.build_archive(fdl.make_program(HouseholderQr())(a), ()).hosts
+    packed, factors = map(np.asarray, fdl.jit(HouseholderQr())(a))
+    assert packed.dtype == factors.dtype == a.dtype
+    assert factors.shape == (*shape[:-2], min(shape[-2:]))
+    product = np.triu(packed)
+    for k in reversed(range(factors.shape[-1])):
+        v = np.tril(packed, -1)[..., k : k + 1]
+        v[..., k, 0] = 1
+        product = product - factors[..., k, None, None] * v @ (h(v) @ product)
+    close(product, a)
 
 
 FLAGS = [(left, lower, turned, unit) for left in (0, 1) for lower in (0, 1) for turned in (0, 1) for unit in (0, 1)]

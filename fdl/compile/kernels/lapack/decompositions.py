@@ -1,4 +1,4 @@
-"""QR factors, eigenvalues and singular values by LAPACK, of a copy whose columns are contiguous."""
+"""QR factors, eigenvalues of Hermitian matrices, and singular values by LAPACK, of a copy with contiguous columns."""
 
 from collections.abc import Sequence
 from typing import Any
