@@ -26,9 +26,11 @@ import numpy as np
 STEPS_CHECKED = 3
 
 
-def functional_step(model: ModuleType, xp: ModuleType, size: int | None = None, compute: str = "") -> Callable[[], Any]:
-    """A training step in JAX's vocabulary, `xp` being fdl or jax, on a batch of `size` or the model's own; with
-    `compute`, of fdl, in mixed precision."""
+def functional_training(
+    model: ModuleType, xp: ModuleType, size: int | None = None, compute: str = ""
+) -> tuple[Callable[..., Any], list[Any]]:
+    """A training step in JAX's vocabulary, `xp` being fdl or jax, and its parameters, state and batch, which has `size`
+    examples or as many as the model says; with `compute`, of fdl, in mixed precision."""
     if hasattr(model, "functional_gradient"):
         gradient = model.functional_gradient(xp)
     else:
@@ -42,11 +44,15 @@ def functional_step(model: ModuleType, xp: ModuleType, size: int | None = None, 
         state, params = update(grads, state, params)
         return params, state, value
 
-    train = xp.jit(train, donate_argnums=(0, 1))
-    held = [params, init(params)]
+    return xp.jit(train, donate_argnums=(0, 1)), [params, init(params), batch]
+
+
+def functional_step(model: ModuleType, xp: ModuleType, size: int | None = None, compute: str = "") -> Callable[[], Any]:
+    """Steps of `functional_training`, one after the other."""
+    train, held = functional_training(model, xp, size, compute)
 
     def step():
-        held[0], held[1], value = train(*held, batch)
+        held[0], held[1], value = train(*held)
         return value
 
     return step

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fdl
-from benchmarks import kernels, ncf, ncf_lazy, report
+from benchmarks import kernels, ncf, ncf_lazy, peaks, report
 from benchmarks.models import MODELS
 from benchmarks.worker import functional_step
 
@@ -30,6 +30,20 @@ def test_steps_lower_the_loss(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     step = functional_step(model, fdl, size=8, compute=compute)
     losses = [float(step()) for _ in range(4)]
     assert losses[3] < losses[0], losses
+
+
+def test_shares_of_peaks_follow_from_operations_and_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for measured, most in {"peak_flops": 1e12, "peak_bytes": 1e11}.items():
+        monkeypatch.setattr(f"fdl.compile.profile.peak.{measured}", lambda threads, most=most: most)
+    title, milliseconds, flops, of_peak, moved, of_bandwidth, at_bounds = peaks.row("tiny")
+    assert title == report.title("tiny")
+    # The products of 32 rows and 4-32-32-2, and of their gradients but that by the input; the rest comes on top.
+    products = 2 * 32 * (3 * (32 * 32 + 32 * 2) + 2 * 4 * 32)
+    work = float(flops) * float(milliseconds) * 1e6
+    assert 0.95 * products < work < 1.5 * products
+    assert float(of_peak.rstrip(" %")) == pytest.approx(float(flops) / 10, abs=0.51)
+    assert float(of_bandwidth.rstrip(" %")) == pytest.approx(float(moved), abs=0.56)
+    assert float(at_bounds.rstrip(" %")) >= max(float(of_peak.rstrip(" %")), float(of_bandwidth.rstrip(" %"))) - 1
 
 
 def test_exact_and_lazy_steps_of_neumf_lower_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
