@@ -6,7 +6,7 @@ from typing import Any
 from llvmlite import ir
 
 from fdl.compile.kernels.lapack.calls import LapackLowering, Work, query
-from fdl.compile.kernels.lapack.matrices import Matrix, copy, poison
+from fdl.compile.kernels.lapack.matrices import Matrix, copy, or_nan, poison
 from fdl.compile.lowerings.lowering import Types
 from fdl.core.types import DType
 from fdl.dtypes import int32
@@ -51,17 +51,12 @@ class LapackQr(LapackLowering[Qr]):
         held = work.columns("a", m)
         copy(a, held, m, n)
         bad = poison(build, held.pointer, held.real, m * n * held.parts)
-        with build.if_else(build.ne(bad, bad)) as (wrong, right):
-            with wrong:
-                for each in q:
-                    each.spread_nan(m, columns)
-                r.spread_nan(columns, n)
-            with right:
-                work.call("geqrf", m, n, held.pointer, m, factors, space, length, work.info)
-                copy(held, r, columns, n)
-                for each in q:
-                    work.call("orgqr", m, columns, k, held.pointer, m, factors, space, length, work.info)
-                    copy(held, each, m, columns)
+        with or_nan(build.ne(bad, bad), *[(each, m, columns) for each in q], (r, columns, n)):
+            work.call("geqrf", m, n, held.pointer, m, factors, space, length, work.info)
+            copy(held, r, columns, n)
+            for each in q:
+                work.call("orgqr", m, columns, k, held.pointer, m, factors, space, length, work.info)
+                copy(held, each, m, columns)
         r.clear_above(columns, n, below=True)
 
 
@@ -104,15 +99,10 @@ class LapackEigh(LapackLowering[Eigh]):
             spaces = [x for name, count in lengths.items() for x in (work.places[name], count)]
             work.call("syevd", self._job(operation), "L", n, held.pointer, n, found.pointer, *spaces, work.info)
             failed.set(work.failed())
-        with build.if_else(failed.get()) as (wrong, right):
-            with wrong:
-                values.spread_nan(1, n)
-                for result in vectors:
-                    result.spread_nan(n, n)
-            with right:
-                copy(found, values, 1, n)
-                for result in vectors:
-                    copy(held, result, n, n)
+        with or_nan(failed.get(), (values, 1, n), *[(result, n, n) for result in vectors]):
+            copy(found, values, 1, n)
+            for result in vectors:
+                copy(held, result, n, n)
 
 
 class LapackSvd(LapackLowering[Svd]):
@@ -171,15 +161,11 @@ class LapackSvd(LapackLowering[Svd]):
         found = [(values, 1, min(m, n))]
         if operation.compute_uv:
             found = [(work.columns("u", m), m, rows), *found, (work.columns("vh", columns), columns, n)]
-        with build.if_else(failed.get()) as (wrong, right):
-            with wrong:
-                for (_, height, width), result in zip(found, results, strict=True):
-                    result.spread_nan(height, width)
-            with right:
-                if operation.compute_uv and held.parts == 1 and max(m, n) <= SIGNED_EXTENT:
-                    _choose_signs(found[0][0], found[2][0], m, n)
-                for (source, height, width), result in zip(found, results, strict=True):
-                    copy(source, result, height, width)
+        with or_nan(failed.get(), *[(result, h, w) for result, (_, h, w) in zip(results, found, strict=True)]):
+            if operation.compute_uv and held.parts == 1 and max(m, n) <= SIGNED_EXTENT:
+                _choose_signs(found[0][0], found[2][0], m, n)
+            for (source, height, width), result in zip(found, results, strict=True):
+                copy(source, result, height, width)
 
 
 def _choose_signs(u: Matrix, vh: Matrix, m: int, n: int) -> None:

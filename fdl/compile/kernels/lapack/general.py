@@ -6,7 +6,7 @@ import numpy as np
 from llvmlite import ir
 
 from fdl.compile.kernels.lapack.calls import LapackLowering, Work, query
-from fdl.compile.kernels.lapack.matrices import Matrix, copy, poison
+from fdl.compile.kernels.lapack.matrices import Matrix, copy, or_nan, poison
 from fdl.compile.llvm.values import Value
 from fdl.compile.lowerings.lowering import Types
 from fdl.core.types import DType, TensorType
@@ -50,9 +50,8 @@ class LapackEig(LapackLowering[Eig]):
     def matrix(self, operation: Eig, types: Types, work: Work, grids: Sequence[Matrix]) -> None:
         build, places, (a, values, *vectors), n = work.build, work.places, grids, types[0].shape[-1]
         held, columns = work.columns("a", n), work.columns("vectors", n)
-        found = work.columns(
-            "values", n
-        )  # real parts in the first column, imaginary ones in the second; or both in one
+        # Of a real matrix, real parts are the first column and imaginary ones the second.
+        found = work.columns("values", n)
         copy(a, held, n, n)
         bad = poison(build, held.pointer, held.real, n * n * held.parts)
         failed = build.variable(build.ne(bad, bad))
@@ -65,23 +64,18 @@ class LapackEig(LapackLowering[Eig]):
                 "geev", "N", self._job(operation), n, *given, self._length(operation, n, work.dtype), *rest, work.info
             )
             failed.set(work.failed())
-        with build.if_else(failed.get()) as (wrong, right):
-            with wrong:
-                values.spread_nan(1, n)
-                for result in vectors:
-                    result.spread_nan(n, n)
-            with right:
-                if real:
-                    with build.loop(0, n) as j:
-                        imaginary = found.load(j, 1)
-                        values.store(found.load(j, 0), 0, j)
-                        values.store(imaginary, 0, j, 1)
-                        for result in vectors:
-                            _put_together(columns, result, j, imaginary, n)
-                else:
-                    copy(found.turned(), values, 1, n)
+        with or_nan(failed.get(), (values, 1, n), *[(result, n, n) for result in vectors]):
+            if real:
+                with build.loop(0, n) as j:
+                    imaginary = found.load(j, 1)
+                    values.store(found.load(j, 0), 0, j)
+                    values.store(imaginary, 0, j, 1)
                     for result in vectors:
-                        copy(columns, result, n, n)
+                        _put_together(columns, result, j, imaginary, n)
+            else:
+                copy(found.turned(), values, 1, n)
+                for result in vectors:
+                    copy(columns, result, n, n)
 
 
 def _put_together(columns: Matrix, result: Matrix, j: Value, imaginary: Value, n: int) -> None:

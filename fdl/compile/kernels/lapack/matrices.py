@@ -1,5 +1,7 @@
 """Matrices in memory for LAPACK: copies between layouts and dtypes, and whether all numbers are finite."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -67,6 +69,17 @@ class Matrix:
                 build.clear(self.at(i, 0), build.min(i, columns) * size)
             else:
                 build.clear(self.at(i, i + 1), build.max(build.index(columns - 1) - i, 0) * size)
+
+
+@contextmanager
+def or_nan(failed: Value, *results: tuple[Matrix, int, int]) -> Iterator[None]:
+    """Emit code that runs unless a factorization failed; else the results, with their rows and columns, become NaN."""
+    with results[0][0].build.if_else(failed) as (wrong, right):
+        with wrong:
+            for result, rows, columns in results:
+                result.spread_nan(rows, columns)
+        with right:
+            yield
 
 
 def copy(source: Matrix, target: Matrix, rows: int, columns: int) -> None:
